@@ -1,0 +1,65 @@
+/*
+ * core/grant.c: grant tables v1 and v2: map, unmap, copy, query, status. Source: xen/grant_table.h.
+ * Locks: grant.lock of each domain; two domains: lower domid first; p2m.lock may not be held on entry.
+ *
+ * The grant frames are heap pages marked FRAME_SHARED, always mapped here; an active entry mirrors each grant in use so
+ * that what was checked is what is used. The mapping side keeps maptrack entries (handles).
+ */
+#ifndef CORE_GRANT_H
+#define CORE_GRANT_H
+
+#include "lib/lock.h"
+#include "lib/types.h"
+#include "lib/xen.h"
+
+struct domain;
+struct vcpu;
+struct grant_active;
+struct grant_maptrack;
+
+#define GRANT_MAX_FRAMES_DEFAULT    64
+#define GRANT_MAX_MAPTRACK_DEFAULT  1024 /* frames of handles */
+#define GRANT_MAX_FRAMES_LIMIT	    512
+
+struct grant_table { /* embedded in struct domain */
+	spinlock_t lock;
+	uint32_t version;	/* 1 or 2 */
+	uint32_t max_version;	/* from grant_opts; 1 or 2 */
+	uint32_t nr_frames, max_frames;
+	uint32_t nr_status_frames;
+	void **frames;		/* grant frames */
+	void **status;		/* status frames (v2) */
+	struct grant_active **active; /* pages of active entries */
+	uint32_t max_maptrack_frames;
+	uint32_t nr_maptrack_frames;
+	struct grant_maptrack **maptrack;
+	uint32_t maptrack_free;	/* head of the free list */
+	uint32_t maptrack_used;
+};
+
+int grant_domain_init(struct domain *d, int max_frames, int max_maptrack, uint32_t opts); /* -1 = default */
+int grant_relinquish(struct domain *d); /* drops every mapping d made; 0 or -ERESTART (bounded pieces) */
+void grant_domain_destroy(struct domain *d);
+
+/* One element each; the op's status (GNTST_*) goes into the struct, as the ABI has it. d is the caller. */
+void grant_map(struct domain *d, struct gnttab_map_grant_ref *op);
+void grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op);
+void grant_copy(struct domain *d, struct gnttab_copy *op);
+/* Whole calls: 0 or -errno; status inside. */
+int grant_query_size(struct domain *caller, struct gnttab_query_size *op);
+int grant_set_version(struct domain *d, struct gnttab_set_version *op);
+int grant_get_version(struct domain *caller, struct gnttab_get_version *op);
+int grant_swap_refs(struct domain *d, struct gnttab_swap_grant_ref *op);
+int grant_setup_table(struct domain *caller, domid_t dom, uint32_t nr_frames, uint64_t *gfns, int16_t *status);
+
+/*
+ * For XENMEM_add_to_physmap (space grant_table; XENMAPIDX_grant_table_status bit) and XENMEM_acquire_resource: the frame
+ * behind index, the table grown as needed. status: a status frame. A reference is taken. 0, -EINVAL, -ENOMEM.
+ */
+int grant_frame(struct domain *d, uint32_t index, bool status, mfn_t *out);
+/* libxl's seed of a grant entry (console, xenstore) goes through the acquired resource; nothing more is needed here. */
+
+uint32_t grant_active_count(struct domain *d);	 /* entries in use by others */
+uint32_t grant_maptrack_count(struct domain *d); /* mappings this domain holds */
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * core/p2m.c (and core/ptab.c for the table format): a domain's map from guest frames to machine frames: the nested
+ * page tables the CPU walks. Locks: p2m.lock of the domain.
+ *
+ * Invariants: an entry P2M_RAM_* of the domain's own frame stands for the frame's allocation reference; P2M_FOREIGN and
+ * P2M_GRANT_* and P2M_SHARED hold one reference each. A frame whose mapping was removed keeps its reference in a bounded pending
+ * list until every CPU that may hold the translation has flushed (p2m_flush).
+ */
+#ifndef CORE_P2M_H
+#define CORE_P2M_H
+
+#include "lib/lock.h"
+#include "lib/types.h"
+
+struct domain;
+
+enum p2m_type {
+	P2M_NONE,	/* nothing there */
+	P2M_RAM_RW,
+	P2M_RAM_RO,
+	P2M_RAM_LOGDIRTY, /* RAM, write-protected to see the next write */
+	P2M_MMIO,	/* device memory, mapped through (uncached) */
+	P2M_FOREIGN,	/* another domain's frame (tool stack) */
+	P2M_GRANT_RW,
+	P2M_GRANT_RO,
+	P2M_SHARED,	/* a page of the hypervisor the ABI shares (shared_info, grant frames) */
+	P2M_POD,	/* populate on demand: nothing there yet */
+};
+
+enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
+
+#define P2M_PENDING 64
+#define P2M_MAX_GFN (1ull << 40) /* 52-bit guest physical addresses */
+
+struct p2m {
+	spinlock_t lock;
+	enum p2m_format format;
+	mfn_t root;		      /* for nCR3 / EPTP */
+	uint64_t max_gfn;	      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
+	uint64_t table_frames;	      /* page-table pages in use, bounded by pool_frames for guests */
+	uint64_t pool_frames;	      /* ceiling set by the tool stack (paging mempool), 0 = default */
+	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref */
+	unsigned nr_pending;
+	uint64_t pod_entries;	      /* P2M_POD gfns */
+	uint64_t pod_cache;	      /* frames in the PoD cache */
+	uint64_t pod_target;
+	uint64_t *pod_list;	      /* heap page chain; owned by core/pod.c */
+	bool logdirty;		      /* log-dirty mode on */
+};
+
+struct p2m_entry {
+	mfn_t mfn;
+	enum p2m_type type;
+	unsigned order; /* of the leaf that holds it: 0, 9, 18 */
+};
+
+int p2m_init(struct domain *d, enum p2m_format format); /* 0, -ENOMEM */
+/*
+ * Removes every mapping and drops its references, a bounded piece at a time: 0 done, -ERESTART call again (poll between).
+ */
+int p2m_relinquish(struct domain *d);
+void p2m_destroy(struct domain *d); /* frees the tables; after p2m_relinquish() returned 0 */
+
+struct p2m_entry p2m_lookup(struct domain *d, gfn_t g); /* takes the lock */
+
+/*
+ * Maps 2^order frames at g (both aligned) where nothing but P2M_NONE/P2M_POD is: the caller has taken the references.
+ * 0, -ENOMEM (table pool), -EEXIST (something is there), -EINVAL (range).
+ */
+int p2m_map(struct domain *d, gfn_t g, mfn_t m, unsigned order, enum p2m_type type);
+/* Removes what is at g (2^order gfns; splits larger leaves). References go to the pending list. 0, -ENOMEM, -ENOENT. */
+int p2m_unmap(struct domain *d, gfn_t g, unsigned order);
+/* As p2m_unmap for one gfn of the domain's own RAM, and also gives the frame up (allocation reference). */
+int p2m_release(struct domain *d, gfn_t g);
+int p2m_change_type(struct domain *d, gfn_t g, enum p2m_type from, enum p2m_type to); /* -EBUSY if not from */
+/* Makes all removals visible and drops the pending references. Called before entry of any of d's vCPUs and when full. */
+void p2m_flush(struct domain *d);
+
+/*
+ * A nested page fault of d at g. True: the mapping is there now, re-enter. False: it is not memory (emulate or kill).
+ * Fills populate-on-demand entries, log-dirty, and maps device memory on demand for domains with the hardware right.
+ */
+bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec);
+
+/*
+ * The frame behind g with a reference taken, for maps of foreign or granted memory and for registered areas. want_write:
+ * false for RO types when true is asked. PoD entries are filled first. 0, -EINVAL (nothing or not RAM there), -ENOMEM.
+ */
+int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out);
+
+/* core/pod.c */
+int pod_set_target(struct domain *d, uint64_t target_frames); /* -ERESTART possible */
+int pod_mark(struct domain *d, gfn_t g, unsigned order);      /* XENMEMF_populate_on_demand */
+void pod_destroy(struct domain *d);
+
+#endif

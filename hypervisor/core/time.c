@@ -1,0 +1,149 @@
+/*
+ * core/time.c: see time.h. Owns the wall clock base and the pvclock factors.
+ * Locks: wallclock_lock. Invariant: a pvclock record's version is odd while it is written, and it never needs rewriting
+ * for as long as the TSC is stable: system time is a linear function of the TSC, the same on all CPUs.
+ */
+#include "core/time.h"
+
+#include "core/domain.h"
+#include "core/guestmem.h"
+#include "lib/lib.h"
+#include "port/guest.h"
+#include "port/machine.h"
+
+#define NS_PER_S 1000000000ull
+
+static spinlock_t wallclock_lock = SPINLOCK_INIT;
+static uint64_t boot_wall_ns GUARDED_BY(wallclock_lock); /* ns since 1970 at system time 0 */
+
+void time_init(void)
+{
+	spin_lock(&wallclock_lock);
+	boot_wall_ns = port_rtc_seconds() * NS_PER_S - port_now();
+	spin_unlock(&wallclock_lock);
+}
+
+/* Writers of a versioned record: odd version first, then the data, then even (xen/xen.h, vcpu_time_info). */
+static void begin(volatile uint32_t *version)
+{
+	*version = (*version + 1) | 1;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void end(volatile uint32_t *version)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	*version = *version + 1;
+}
+
+void time_update_vcpu(struct vcpu *v)
+{
+	struct vcpu_time_info t = { 0 }, *to = &v->info->time;
+	uint64_t tsc = port_tsc();
+
+	t.tsc_timestamp = guest_tsc(v, tsc);
+	t.system_time = port_tsc_to_ns(tsc);
+	port_tsc_scale(&t.tsc_to_system_mul, &t.tsc_shift);
+	t.flags = XEN_PVCLOCK_TSC_STABLE_BIT;
+
+	begin(&to->version);
+	to->tsc_timestamp = t.tsc_timestamp;
+	to->system_time = t.system_time;
+	to->tsc_to_system_mul = t.tsc_to_system_mul;
+	to->tsc_shift = t.tsc_shift;
+	to->flags = t.flags;
+	end(&to->version);
+
+	if (v->time_gva) {
+		t.version = to->version | 1;
+		if (guestmem_write_gpa(v->domain, v->time_gpa, &t, sizeof(t)))
+			return;
+		t.version++;
+		guestmem_write_gpa(v->domain, v->time_gpa, &t.version, sizeof(t.version));
+	}
+}
+
+void time_update_wallclock(struct domain *d)
+{
+	struct shared_info *s = d->shared_info;
+	uint64_t ns;
+
+	spin_lock(&wallclock_lock);
+	ns = boot_wall_ns + (uint64_t)d->time_offset_seconds * NS_PER_S;
+	spin_unlock(&wallclock_lock);
+	begin(&s->wc_version);
+	s->wc_sec = (uint32_t)(ns / NS_PER_S);
+	s->wc_sec_hi = (uint32_t)(ns / NS_PER_S >> 32);
+	s->wc_nsec = (uint32_t)(ns % NS_PER_S);
+	end(&s->wc_version);
+}
+
+void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)
+{
+	struct domain *d;
+
+	spin_lock(&wallclock_lock);
+	boot_wall_ns = secs * NS_PER_S + nsecs - system_time;
+	spin_unlock(&wallclock_lock);
+	for (domid_t id = 0; (d = domain_next(id)) != NULL; id++) {
+		id = d->id;
+		time_update_wallclock(d);
+		domain_put(d);
+	}
+}
+
+uint64_t time_wallclock_seconds(void)
+{
+	uint64_t ns;
+
+	spin_lock(&wallclock_lock);
+	ns = boot_wall_ns + port_now();
+	spin_unlock(&wallclock_lock);
+	return ns / NS_PER_S;
+}
+
+/* Copies len bytes at offset of the registered runstate area, which may span two pages. */
+static int write_area(struct vcpu *v, uint32_t offset, const void *data, uint32_t len)
+{
+	const char *from = data;
+	uint32_t first = (uint32_t)(PAGE_SIZE - (v->runstate_gva & ~PAGE_MASK)); /* bytes in the first page */
+
+	while (len) {
+		uint32_t room = offset < first ? first - offset : len;
+		uint32_t n = MIN(len, room);
+		gpa_t at = offset < first ? v->runstate_gpa[0] + offset : v->runstate_gpa[1] + (offset - first);
+
+		if (guestmem_write_gpa(v->domain, at, from, n))
+			return -EFAULT;
+		offset += n;
+		from += n;
+		len -= n;
+	}
+	return 0;
+}
+
+void time_update_runstate(struct vcpu *v)
+{
+	/* A 32-bit caller's record has no padding after the state word. */
+	const uint32_t at_entry = v->runstate_compat ? 4 : offsetof(struct vcpu_runstate_info, state_entry_time);
+	bool flag = v->domain->vm_assist & BIT(VMASST_TYPE_runstate_update_flag);
+	uint64_t body[5]; /* state_entry_time and the four sums */
+	uint32_t state[2] = { 0 };
+	int now;
+
+	if (!v->runstate_gva)
+		return;
+	sched_runstate_sums(v, &body[1], &body[0], &now);
+	state[0] = (uint32_t)now;
+	if (flag) {
+		body[0] |= XEN_RUNSTATE_UPDATE;
+		if (write_area(v, at_entry, &body[0], sizeof(body[0])))
+			return;
+	}
+	write_area(v, 0, state, at_entry);
+	write_area(v, at_entry, body, sizeof(body));
+	if (flag) {
+		body[0] &= ~XEN_RUNSTATE_UPDATE;
+		write_area(v, at_entry, &body[0], sizeof(body[0]));
+	}
+}

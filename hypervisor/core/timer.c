@@ -1,0 +1,254 @@
+/*
+ * core/timer.c: see timer.h. Owns the per-CPU queues: a binary heap of pointers ordered by deadline.
+ * Locks: queue.lock. Invariants: t->slot is t's index in queue[t->cpu].heap, or -1; no queue is ever longer than the number
+ * of reserved timers, which its capacity covers.
+ */
+#include "core/timer.h"
+
+#include "core/domain.h"
+#include "core/heap.h"
+#include "core/log.h"
+#include "lib/lib.h"
+#include "lib/lock.h"
+#include "port/guest.h"
+#include "port/machine.h"
+#include "port/upcall.h"
+
+#define TIMER_MAX_ORDER 6
+
+struct queue {
+	spinlock_t lock;
+	struct timer **heap;
+	unsigned nr;
+	unsigned order; /* pages of heap, as a power of two */
+	bool due;
+	bool ready;
+};
+
+static struct queue queues[NR_CPUS];
+static spinlock_t reserve_lock = SPINLOCK_INIT;
+static unsigned reserved;
+
+static unsigned capacity(unsigned order)
+{
+	return (unsigned)((PAGE_SIZE << order) / sizeof(struct timer *));
+}
+
+void timer_cpu_init(unsigned cpu)
+{
+	struct queue *q = &queues[cpu];
+
+	spin_lock_init(&q->lock);
+	q->heap = heap_alloc_pages(0);
+	if (!q->heap)
+		panic("no memory for the timers of CPU %u", cpu);
+	q->ready = true;
+}
+
+/* Doubles one queue's room. */
+static bool grow(struct queue *q)
+{
+	struct timer **wide, **old;
+	unsigned order;
+
+	if (q->order == TIMER_MAX_ORDER)
+		return false;
+	wide = heap_alloc_pages(q->order + 1);
+	if (!wide)
+		return false;
+	spin_lock(&q->lock);
+	memcpy(wide, q->heap, q->nr * sizeof(wide[0]));
+	old = q->heap;
+	order = q->order;
+	q->heap = wide;
+	q->order++;
+	spin_unlock(&q->lock);
+	heap_free_pages(old, order);
+	return true;
+}
+
+bool timer_reserve(unsigned count)
+{
+	bool ok = true;
+
+	spin_lock(&reserve_lock);
+	for (unsigned cpu = 0; ok && cpu < NR_CPUS; cpu++) {
+		struct queue *q = &queues[cpu];
+
+		while (ok && q->ready && reserved + count > capacity(q->order))
+			ok = grow(q);
+	}
+	if (ok)
+		reserved += count;
+	spin_unlock(&reserve_lock);
+	return ok;
+}
+
+void timer_unreserve(unsigned count)
+{
+	spin_lock(&reserve_lock);
+	ASSERT(reserved >= count);
+	reserved -= count;
+	spin_unlock(&reserve_lock);
+}
+
+void timer_init(struct timer *t, enum timer_kind kind, struct vcpu *v)
+{
+	t->deadline = 0;
+	t->vcpu = v;
+	t->kind = (uint16_t)kind;
+	t->cpu = 0;
+	t->slot = -1;
+}
+
+static void place(struct queue *q, struct timer *t, unsigned slot)
+{
+	q->heap[slot] = t;
+	t->slot = (int32_t)slot;
+}
+
+static void sift_up(struct queue *q, struct timer *t, unsigned slot) REQUIRES(q->lock)
+{
+	while (slot) {
+		unsigned parent = (slot - 1) / 2;
+
+		if (q->heap[parent]->deadline <= t->deadline)
+			break;
+		place(q, q->heap[parent], slot);
+		slot = parent;
+	}
+	place(q, t, slot);
+}
+
+static void sift_down(struct queue *q, struct timer *t, unsigned slot) REQUIRES(q->lock)
+{
+	for (;;) {
+		unsigned child = 2 * slot + 1;
+
+		if (child >= q->nr)
+			break;
+		if (child + 1 < q->nr && q->heap[child + 1]->deadline < q->heap[child]->deadline)
+			child++;
+		if (t->deadline <= q->heap[child]->deadline)
+			break;
+		place(q, q->heap[child], slot);
+		slot = child;
+	}
+	place(q, t, slot);
+}
+
+static void take_out(struct queue *q, struct timer *t) REQUIRES(q->lock)
+{
+	unsigned slot = (unsigned)t->slot;
+	struct timer *last = q->heap[--q->nr];
+
+	t->slot = -1;
+	if (last == t)
+		return;
+	if (slot && last->deadline < q->heap[(slot - 1) / 2]->deadline)
+		sift_up(q, last, slot);
+	else
+		sift_down(q, last, slot);
+}
+
+void timer_set(struct timer *t, uint64_t deadline)
+{
+	unsigned cpu = port_cpu();
+	struct queue *q = &queues[cpu];
+	const struct timer *top;
+
+	if (t->slot >= 0 && t->cpu != cpu)
+		timer_stop(t);
+	spin_lock(&q->lock);
+	top = q->nr ? q->heap[0] : NULL;
+	if (t->slot >= 0) {
+		t->deadline = deadline;
+		sift_down(q, t, (unsigned)t->slot);
+		sift_up(q, t, (unsigned)t->slot);
+	} else {
+		ASSERT(q->nr < capacity(q->order));
+		t->deadline = deadline;
+		t->cpu = (uint16_t)cpu;
+		sift_up(q, t, q->nr++);
+	}
+	if (q->heap[0] == t || q->heap[0] != top)
+		port_timer_arm(q->heap[0]->deadline);
+	spin_unlock(&q->lock);
+}
+
+void timer_stop(struct timer *t)
+{
+	struct queue *q;
+
+	if (t->slot < 0)
+		return;
+	q = &queues[t->cpu];
+	spin_lock(&q->lock);
+	if (t->slot >= 0)
+		take_out(q, t);
+	spin_unlock(&q->lock);
+}
+
+bool timer_active(const struct timer *t)
+{
+	return t->slot >= 0;
+}
+
+static void fire(struct timer *t)
+{
+	struct vcpu *v = t->vcpu;
+
+	switch ((enum timer_kind)t->kind) {
+	case TIMER_PERIODIC:
+		timer_set(t, MAX(t->deadline + v->periodic_ns, port_now()));
+		evtchn_vcpu_virq(v, VIRQ_TIMER);
+		break;
+	case TIMER_SINGLESHOT:
+		evtchn_vcpu_virq(v, VIRQ_TIMER);
+		break;
+	case TIMER_POLL:
+		sched_wake(v);
+		break;
+	case TIMER_VLAPIC:
+	case TIMER_VPIT:
+		guest_timer(v, t->kind);
+		break;
+	case TIMER_SLICE:
+		sched_slice_end();
+		break;
+	case TIMER_CONSOLE:
+	case TIMER_KINDS:
+		break;
+	}
+}
+
+void timer_expire(void)
+{
+	struct queue *q = &queues[port_cpu()];
+
+	q->due = false;
+	spin_lock(&q->lock);
+	while (q->nr) {
+		struct timer *t = q->heap[0];
+
+		if (t->deadline > port_now()) {
+			port_timer_arm(t->deadline);
+			break;
+		}
+		take_out(q, t);
+		spin_unlock(&q->lock);
+		fire(t);
+		spin_lock(&q->lock);
+	}
+	spin_unlock(&q->lock);
+}
+
+bool timer_due(void)
+{
+	return queues[port_cpu()].due;
+}
+
+void upcall_timer(void)
+{
+	queues[port_cpu()].due = true;
+}

@@ -1,0 +1,14 @@
+/* hvm/msr.c: model-specific registers of a guest. False: #GP(0). */
+#ifndef HVM_MSR_H
+#define HVM_MSR_H
+
+#include "lib/types.h"
+
+struct vcpu;
+
+bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
+/* Control register writes with the architectural checks (hvm/cr.c). False: #GP(0). */
+bool cr_write(struct vcpu *v, unsigned cr, uint64_t value);
+
+#endif

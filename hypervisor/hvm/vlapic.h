@@ -1,0 +1,57 @@
+/*
+ * hvm/vlapic.c: the virtual local APIC: xAPIC page and x2APIC MSRs, timer (one-shot, periodic, TSC deadline), IPIs, EOI
+ * broadcast to the vIO-APIC. Source: Intel SDM vol. 3 chapter 11, AMD APM vol. 2 chapter 16. IRR is set atomically by
+ * any CPU; everything else is touched only by the CPU that runs (or owns) the vCPU.
+ */
+#ifndef HVM_VLAPIC_H
+#define HVM_VLAPIC_H
+
+#include "core/timer.h"
+#include "lib/types.h"
+
+struct vcpu;
+struct domain;
+
+#define APIC_DEFAULT_BASE 0xfee00000ull
+
+struct vlapic {
+	uint64_t base_msr;	/* IA32_APIC_BASE */
+	uint32_t id, version, tpr, ldr, dfr, svr, esr, esr_latched;
+	uint32_t irr[8], isr[8], tmr[8];
+	uint32_t lvt[7];	/* CMCI, timer, thermal, perf, LINT0, LINT1, error */
+	uint64_t icr;
+	uint32_t timer_initial, timer_divide;
+	uint64_t timer_start;	/* ns when the count was loaded */
+	uint64_t timer_period;	/* ns for periodic, 0 else */
+	uint64_t tsc_deadline;
+	struct timer timer;
+};
+
+#define VLAPIC_BUS_NS 10 /* one bus tick in ns: 100 MHz, divided by the divide register */
+
+void vlapic_init(struct vcpu *v);  /* power-on */
+void vlapic_reset(struct vcpu *v); /* INIT: ID and base kept */
+bool vlapic_enabled(struct vcpu *v);
+bool vlapic_x2apic(struct vcpu *v);
+uint32_t vlapic_id(struct vcpu *v); /* xAPIC: 8 bits; x2APIC: 32 bits */
+
+void vlapic_set_irq(struct vcpu *v, uint8_t vector, bool level); /* any CPU; wakes v */
+int vlapic_pending(struct vcpu *v);	/* highest vector above PPR that is in IRR, or -1 */
+void vlapic_ack(struct vcpu *v, uint8_t vector); /* delivered: IRR -> ISR */
+void vlapic_eoi(struct vcpu *v);
+uint8_t vlapic_get_tpr(struct vcpu *v); /* CR8 = this >> 4 */
+void vlapic_set_tpr(struct vcpu *v, uint8_t tpr);
+
+/* xAPIC page; offset 0..0xfff; size 1, 2, 4, 8 (others than aligned 4 behave as hardware allows or as Xen does). */
+uint32_t vlapic_mmio_read(struct vcpu *v, uint32_t offset);
+void vlapic_mmio_write(struct vcpu *v, uint32_t offset, uint32_t value);
+/* MSRs 0x800-0x8ff, 0x1b and 0x6e0. False: #GP. */
+bool vlapic_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool vlapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
+
+void vlapic_timer(struct vcpu *v); /* TIMER_VLAPIC is due */
+
+/* Interrupt message (from the vIO-APIC or an MSI) to the matching vCPUs of d. */
+void vlapic_deliver(struct domain *d, uint32_t dest, bool logical, uint8_t mode, uint8_t vector, bool level);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * THE SEAM, upwards from core: what core/ needs from hvm/ (the virtual machine's side). Defined in hvm/, faked in host
+ * tests. x86-64 architectural words are used, no vendor's.
+ */
+#ifndef PORT_GUEST_H
+#define PORT_GUEST_H
+
+#include "lib/types.h"
+
+struct domain;
+struct vcpu;
+
+/* What a page walk of the running vCPU needs. */
+struct guest_paging {
+	uint64_t cr0, cr3, cr4, efer, rflags;
+	unsigned cpl;
+};
+
+int guest_domain_init(struct domain *d);	/* d->hvm; 0 or -ENOMEM; d->options are set before */
+void guest_domain_destroy(struct domain *d);
+int guest_vcpu_init(struct vcpu *v);		/* v->hvm in reset state; 0 or -ENOMEM */
+void guest_vcpu_destroy(struct vcpu *v);
+void guest_paging_state(struct vcpu *v, struct guest_paging *out);
+
+/* An event became pending for v (its upcall_pending went 0 -> 1): have it injected (vector or callback GSI). */
+void guest_event_pending(struct vcpu *v);
+/* Asked before a vCPU that polls or halts sleeps: is any unmasked interrupt waiting for it? Locks: none. */
+bool guest_interrupt_pending(struct vcpu *v);
+/* One of v's machine timers (TIMER_VLAPIC, TIMER_VPIT) is due. Locks: none. */
+void guest_timer(struct vcpu *v, unsigned kind);
+/* A lower-privilege view of the domain's p2m changed: stale translations must be gone before its next entry. */
+void guest_tlb_flush(struct domain *d);
+/* v stops running on this CPU / starts to (FPU and the like change hands). */
+void guest_switch_out(struct vcpu *v);
+void guest_switch_in(struct vcpu *v);
+/* The TSC v reads when the machine's is host_tsc. */
+uint64_t guest_tsc(struct vcpu *v, uint64_t host_tsc);
+/* Prints the machine state of v (registers, what it was doing) for a crash message. */
+void guest_dump(struct vcpu *v);
+/* The domain is being torn down: interrupts it had bound are released. */
+void guest_release_irqs(struct domain *d);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * THE SEAM, downwards: what a machine offers. Implemented by x86/ (real hardware) and test/host/ (a fake machine).
+ * Interrupts are off everywhere in the hypervisor except inside port_idle() and port_poll(), which call up
+ * (port/upcall.h) with no lock held.
+ */
+#ifndef PORT_MACHINE_H
+#define PORT_MACHINE_H
+
+#include "lib/types.h"
+
+#define NR_CPUS 256
+
+/* --- CPUs --- */
+unsigned port_cpu(void);	/* index of this CPU, 0 is the boot CPU */
+unsigned port_cpu_count(void);	/* CPUs online */
+uint32_t port_cpu_apicid(unsigned cpu);
+void port_kick(unsigned cpu);	/* makes that CPU leave port_idle() or its guest soon (IPI); never waits */
+void port_poll(void);		/* lets pending interrupts be handled now */
+void port_idle(void);		/* waits for an interrupt (sti; hlt); returns after at least one was handled */
+
+/* --- time --- */
+uint64_t port_tsc(void);
+uint64_t port_tsc_khz(void);
+uint64_t port_now(void);			 /* ns since boot; the same on all CPUs, never goes back */
+void port_tsc_scale(uint32_t *mul, int8_t *shift); /* pvclock factors: ns = ((tsc << shift) * mul) >> 32 */
+uint64_t port_tsc_to_ns(uint64_t tsc);		 /* port_now() at that TSC value */
+uint64_t port_ns_to_tsc(uint64_t ns);
+void port_timer_arm(uint64_t deadline);		 /* ns as port_now(); this CPU's timer; ~0 = never; past = at once */
+uint64_t port_rtc_seconds(void);		 /* wall clock, seconds since 1970, read from the CMOS clock */
+
+/*
+ * --- memory of the hypervisor ---
+ * port_direct(m): where the hypervisor sees frame m while it owns it. Only frames that port_direct_map() mapped may be
+ * touched. Mapping a frame that is mapped already, or unmapping one that is not, is our own mistake (panic).
+ * Order 0 or ORDER_2M. Neither allocates: returns false only when out of page-table frames (map).
+ */
+void *port_direct(mfn_t m);
+mfn_t port_direct_mfn(const void *p); /* inverse, for direct and image addresses */
+bool port_direct_map(mfn_t m, unsigned order);
+void port_direct_unmap(mfn_t m, unsigned order);
+
+/* A second, long-lived mapping of one guest frame that the ABI registers (shared page). NULL: out of slots. */
+void *port_vmap(mfn_t m);
+void port_vunmap(void *p);
+
+/* Long-lived uncached mapping of device registers, size bytes; NULL: out of slots. Never removed. */
+void *port_mmio_map(paddr_t pa, size_t size);
+
+/* This CPU's window slots for short accesses to guest frames; slot < PORT_WINDOWS. Flushes the slot locally. */
+#define PORT_WINDOWS 32
+void *port_window_map(unsigned slot, mfn_t m);
+void port_window_unmap(unsigned slot);
+
+/* --- the platform --- */
+void port_console_write(const char *s, size_t n); /* raw bytes to the serial line */
+uint32_t port_io_read(uint16_t port, unsigned size);
+void port_io_write(uint16_t port, unsigned size, uint32_t value);
+_Noreturn void port_halt(void);	    /* stops this machine for good (all CPUs) */
+_Noreturn void port_reboot(void);
+void port_backtrace(void);	    /* prints this CPU's call chain with symbols */
+
+/*
+ * --- interrupts of devices (for domains with the hardware right) ---
+ * A host vector is allocated per line or message; when it fires, upcall_irq(vector) is called with the local APIC
+ * already acknowledged; a level-triggered GSI is masked before and stays masked until port_gsi_unmask().
+ * cpu: which CPU takes it. All return -errno or >= 0.
+ */
+unsigned port_gsi_count(void);
+int port_gsi_bind(unsigned gsi, bool level, bool active_low, unsigned cpu); /* -> host vector, unmasked */
+void port_gsi_mask(unsigned gsi);
+void port_gsi_unmask(unsigned gsi);
+void port_gsi_unbind(unsigned gsi);
+int port_vector_alloc(void);	    /* -> host vector for an MSI, -ENOSPC */
+void port_vector_free(unsigned vector);
+/* The message that makes a device raise host vector on cpu. */
+void port_msi_message(unsigned vector, unsigned cpu, uint64_t *address, uint32_t *data);
+
+/* PCI configuration space, any function; size 1, 2, 4; reg < 4096 (above 255 only with MCFG, else all ones). */
+uint32_t port_pci_read(uint16_t seg, uint16_t bdf, uint16_t reg, unsigned size);
+void port_pci_write(uint16_t seg, uint16_t bdf, uint16_t reg, unsigned size, uint32_t value);
+
+#endif

@@ -1,0 +1,65 @@
+# Sourced by run.sh and by the benchmark: where things are, and how a hypervisor with one kernel is booted in QEMU.
+# The CPU model and Xen's arguments are the oracle's: Debian's Xen 4.17, PVH dom0, QEMU 7.2 TCG.
+rig_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+rig_out=$rig_root/build/test/guest
+rig_cache=$rig_root/build/cache
+rig_cpu_model=max,-smap,-rdtscp,-avx,-avx2,-fma,-f16c,-xsave,-monitor,family=23,model=49,stepping=0
+rig_args="console=com1 com1=115200,8n1 dom0=pvh dom0_mem=1G noreboot loglvl=warning guest_loglvl=warning"
+mkdir -p "$rig_out" "$rig_cache"
+
+# rig_hypervisor xen|gossamer: makes sure its image is there.
+rig_hypervisor() {
+	case $1 in
+	xen)
+		[ -s "$rig_cache/xen.elf" ] && return
+		(
+			d=$(mktemp -d) && cd "$d" &&
+				apt-get -q download xen-hypervisor-4.17-amd64 >/dev/null &&
+				dpkg-deb -x xen-hypervisor-4.17-amd64_*.deb . &&
+				gunzip -c boot/xen-4.17-amd64.gz >"$rig_cache/xen.elf.part" &&
+				mv "$rig_cache/xen.elf.part" "$rig_cache/xen.elf"
+			rc=$?
+			rm -rf "$d"
+			exit $rc
+		) || { echo "no Xen image: apt-get download xen-hypervisor-4.17-amd64 failed" >&2; return 1; }
+		;;
+	gossamer)
+		[ -s "$rig_image_gossamer" ] || { echo "build $rig_image_gossamer first" >&2; return 1; }
+		;;
+	esac
+}
+rig_image_gossamer=$rig_root/build/gossamer.elf
+
+# rig_boot HYPERVISOR "KERNEL ARGS" LOG SECONDS [HYPERVISOR-ARGS...]; QEMU_EXTRA adds options of QEMU.
+# Returns when the verdict is out, QEMU ended, or the time is over.
+rig_boot() {
+	local image log=$3 limit=$4 pid end
+	case $1 in
+	xen) image=$rig_cache/xen.elf ;;
+	*) image=$rig_image_gossamer ;;
+	esac
+	local kernel=$2
+	shift 4
+	: >"$log"
+	# shellcheck disable=SC2086
+	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp 1 -m 2G -cpu "$rig_cpu_model" \
+		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" ${QEMU_EXTRA:-} \
+		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		if grep -aqE "VERDICT .*(PASS|FAIL)|Panic on CPU|GOSSAMER STOPPED" "$log"; then
+			sleep 0.1
+			kill $pid 2>/dev/null
+			break
+		fi
+		sleep 0.1
+	done
+	wait $pid 2>/dev/null
+}
+
+# rig_cpu: prints the CPU seconds of all children so far.
+rig_cpu() {
+	times >"$rig_out/times"
+	awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, a, /[ms]/); t += a[1] * 60 + a[2] } printf "CPU seconds: %.1f\n", t }' \
+		"$rig_out/times"
+}
