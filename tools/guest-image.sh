@@ -22,11 +22,13 @@ version=${kernel#vmlinuz-}
 
 say 'guest image: Debian root file system'
 # Maintainer scripts run in this one: it is a real Debian, only without an init system.
-as_root mmdebstrap --quiet --mode=root --variant=essential --include=iproute2,iputils-ping,wget,procps \
+as_root mmdebstrap --quiet --mode=root --variant=essential --include=mount,iproute2,iputils-ping,wget,procps \
 	--aptopt='Acquire::Retries "3"' --dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 	bookworm "$root"
 as_root install -m 755 "$here/guest/init" "$root/sbin/guest-init"
+# Escape sequences of line editing have no place in a console's log.
+echo 'set enable-bracketed-paste off' | as_root tee -a "$root/etc/inputrc" >/dev/null
 merge_usr "$boot/tree"
 copy_modules "$from" "$boot/tree" "$version" xen-blkfront xen-netfront ext4 af_packet
 as_root mkdir -p "$root/usr/lib/modules"

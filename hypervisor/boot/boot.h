@@ -48,6 +48,8 @@ extern struct boot_options boot_options;
 /* magic and pointer as the loader left them; the data is reachable (identity mapped). Panics with a message. */
 void multiboot_parse(uint32_t magic, const void *info);
 void cmdline_parse(const char *s); /* unknown option: a warning; bad value: a message that names it */
+/* The modules were copied: their frames become free. */
+void boot_release_modules(void);
 int dom0_build(void);		   /* 0 or -errno after one clear message */
 /*
  * Writes dom0's tables (RSDP, XSDT, rewritten MADT; others passed by address) into buf, whose guest-physical address is gpa.

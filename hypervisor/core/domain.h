@@ -50,6 +50,7 @@ struct vcpu {
 
 	gva_t runstate_gva;	  /* registered runstate area, 0 = none; as the guest gave it */
 	gpa_t runstate_gpa[2];	  /* where its first and last byte are, translated at registration */
+	uint64_t runstate_stamp;  /* state_entered of what was written last */
 	bool runstate_compat;	  /* registered by a 32-bit caller */
 	gva_t time_gva;
 	gpa_t time_gpa;
@@ -58,6 +59,9 @@ struct vcpu {
 	uint32_t virq_port[24];	  /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
 	struct evtchn_fifo_vcpu *fifo; /* FIFO control block state, core/evtchn_fifo.c; NULL */
 	bool poll_result_pending;      /* SCHEDOP_poll resumed: done, do not poll again */
+
+	/* What the tool stack asked for, a bit per CPU; all 0 = any. Under domctl_lock (hcall/domctl.c). */
+	uint64_t affinity_hard[4], affinity_soft[4];
 };
 
 /* Why a domain stopped; SHUTDOWN_* of xen/sched.h. */
@@ -92,6 +96,7 @@ struct domain {
 	uint32_t shared_frames;	/* FRAME_SHARED pages of it; frame lock */
 
 	struct shared_info *shared_info; /* heap page, FRAME_SHARED */
+	bool compat_shinfo;	/* the guest reads shared_info and vcpu_info in their 32-bit layout */
 	struct p2m p2m;
 	struct evtchn_domain evtchn;
 	struct grant_table grant;

@@ -21,6 +21,8 @@ struct evtchn_domain { /* embedded in struct domain */
 	uint32_t nr_ports;	 /* ports that have an object: [0, nr_ports) */
 	uint32_t max_port;	 /* highest port allowed (createdomain max_evtchn_port) */
 	uint32_t active;	 /* ports in use (state != closed) */
+	uint32_t first_free;	 /* no closed port below this one */
+	bool pollers;		 /* a vCPU has used SCHEDOP_poll; atomic, never cleared */
 	struct evtchn_fifo *fifo; /* NULL: 2-level ABI */
 };
 
@@ -34,6 +36,7 @@ void evtchn_vcpu_moved_info(struct vcpu *v);
 int evtchn_alloc_unbound(struct domain *d, uint16_t remote, uint32_t *port);
 int evtchn_bind_interdomain(struct domain *d, struct domain *remote, uint32_t remote_port, uint32_t *port);
 int evtchn_bind_virq(struct domain *d, uint32_t virq, uint32_t vcpu, uint32_t *port); /* rights checked by caller */
+bool evtchn_virq_is_global(uint32_t virq);
 int evtchn_bind_ipi(struct domain *d, uint32_t vcpu, uint32_t *port);
 int evtchn_close(struct domain *d, uint32_t port);
 int evtchn_send(struct domain *d, uint32_t port);
@@ -54,11 +57,16 @@ int evtchn_set_priority(struct domain *d, uint32_t port, uint32_t priority);
 /* Raised by the hypervisor. Per-vCPU VIRQs (timer, debug) on v; global ones on the domain that bound them. */
 void evtchn_vcpu_virq(struct vcpu *v, uint32_t virq);
 void evtchn_domain_virq(struct domain *d, uint32_t virq);
-/* To whichever domain holds that global VIRQ's right: VIRQ_DOM_EXC, VIRQ_CONSOLE, ... */
+/*
+ * To the domain that XEN_DOMCTL_set_virq_handler named, else the first one that bound it and has its right (VIRQ_DOM_EXC:
+ * xenstore or control, VIRQ_CONSOLE: console, others: control). Takes domain_list_lock: no lock may be held.
+ */
 void evtchn_global_virq(uint32_t virq);
-void evtchn_set_global_virq_handler(struct domain *d, uint32_t virq);
-/* Is the event of this port pending and unmasked / is any for the vCPU's poll set? */
-bool evtchn_port_pending(struct domain *d, uint32_t port);
+int evtchn_set_global_virq_handler(struct domain *d, uint32_t virq); /* 0, or -EINVAL: not a global VIRQ */
+/* SCHEDOP_poll: 1 the event of this port is pending (masked or not), 0 it is not, -EINVAL no such port. */
+int evtchn_port_pending(struct domain *d, uint32_t port);
+/* v->sched.polling and v->poll_port are set: from now on an event of a polled port wakes v. */
+void evtchn_note_poller(struct vcpu *v);
 /* For `q` and leak tests. */
 uint32_t evtchn_active(struct domain *d);
 

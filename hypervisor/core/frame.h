@@ -51,6 +51,8 @@ void frame_free_hyp(mfn_t m, unsigned order);
 mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below);
 /* Boot, 1:1 domains and their ballooning: exactly the frame m if it is free. */
 bool frame_alloc_at(struct domain *d, mfn_t m);
+/* Boot: the aligned block of 2^order frames at m, not scrubbed (no domain has used them yet). All or nothing. */
+bool frame_alloc_boot(struct domain *d, mfn_t m, unsigned order);
 
 bool frame_is_ram(mfn_t m); /* any type but FRAME_NONE */
 enum frame_type frame_type(mfn_t m);

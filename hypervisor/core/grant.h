@@ -1,5 +1,6 @@
 /*
- * core/grant.c: grant tables v1 and v2: map, unmap, copy, query, status. Source: xen/grant_table.h.
+ * core/grant.c (tables, queries, versions), core/grant_map.c (pins, map, unmap), core/grant_copy.c (copy): grant tables v1
+ * and v2. Source: xen/grant_table.h.
  * Locks: grant.lock of each domain; two domains: lower domid first; p2m.lock may not be held on entry.
  *
  * The grant frames are heap pages marked FRAME_SHARED, always mapped here; an active entry mirrors each grant in use so
@@ -35,6 +36,7 @@ struct grant_table { /* embedded in struct domain */
 	struct grant_maptrack **maptrack;
 	uint32_t maptrack_free;	/* head of the free list */
 	uint32_t maptrack_used;
+	uint32_t relinquish_at;	/* where grant_relinquish() goes on */
 };
 
 int grant_domain_init(struct domain *d, int max_frames, int max_maptrack, uint32_t opts); /* -1 = default */
@@ -50,7 +52,8 @@ int grant_query_size(struct domain *caller, struct gnttab_query_size *op);
 int grant_set_version(struct domain *d, struct gnttab_set_version *op);
 int grant_get_version(struct domain *caller, struct gnttab_get_version *op);
 int grant_swap_refs(struct domain *d, struct gnttab_swap_grant_ref *op);
-int grant_setup_table(struct domain *caller, domid_t dom, uint32_t nr_frames, uint64_t *gfns, int16_t *status);
+/* GNTTABOP_setup_table: the table of d has at least nr_frames frames. -> GNTST_*. */
+int16_t grant_setup_table(struct domain *caller, domid_t dom, uint32_t nr_frames);
 
 /*
  * For XENMEM_add_to_physmap (space grant_table; XENMAPIDX_grant_table_status bit) and XENMEM_acquire_resource: the frame

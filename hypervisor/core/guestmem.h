@@ -42,5 +42,7 @@ void *guestmem_window(mfn_t m);
 void guestmem_end(void);	    /* the operation is over: windows of other domains go */
 void guestmem_leave(void);	    /* this CPU leaves the running domain: all windows go */
 void guestmem_forget(mfn_t m);	    /* a frame changes hands: no CPU keeps a window on it */
+/* What d has at gfns [gfn, gfn + count) changed: no CPU goes on using a window found by one of them. */
+void guestmem_forget_gfns(struct domain *d, uint64_t gfn, uint64_t count);
 
 #endif

@@ -39,12 +39,15 @@ struct p2m {
 	uint64_t max_gfn;	      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
 	uint64_t table_frames;	      /* page-table pages in use, bounded by pool_frames for guests */
 	uint64_t pool_frames;	      /* ceiling set by the tool stack (paging mempool), 0 = default */
-	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref */
+	uint64_t *leaf_table;	      /* the level 0 table found last, NULL = none: serves gfns leaf_region * 512 ... + 511 */
+	uint64_t leaf_region;
+	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref,
+					* bit 62 = a page-table page */
 	unsigned nr_pending;
 	uint64_t pod_entries;	      /* P2M_POD gfns */
 	uint64_t pod_cache;	      /* frames in the PoD cache */
 	uint64_t pod_target;
-	uint64_t *pod_list;	      /* heap page chain; owned by core/pod.c */
+	uint64_t *pod_list[2];	      /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;		      /* log-dirty mode on */
 };
 
@@ -91,6 +94,6 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out);
 /* core/pod.c */
 int pod_set_target(struct domain *d, uint64_t target_frames); /* -ERESTART possible */
 int pod_mark(struct domain *d, gfn_t g, unsigned order);      /* XENMEMF_populate_on_demand */
-void pod_destroy(struct domain *d);
+void pod_destroy(struct domain *d);			      /* empties the cache; p2m_relinquish() does it too */
 
 #endif

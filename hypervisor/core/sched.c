@@ -134,9 +134,10 @@ void sched_vcpu_destroy(struct vcpu *v)
 /* The time the current vCPU ran since it was last charged, weighted. */
 static void charge(struct sched_cpu *c, struct vcpu *v, uint64_t now) REQUIRES(sched_lock)
 {
-	uint64_t ran = now - v->sched.state_entered;
+	uint64_t ran = now - v->sched.charged;
 	unsigned weight = v->domain->sched_weight;
 
+	v->sched.charged = now;
 	v->sched.vruntime += weight == SCHED_WEIGHT_DEFAULT ? ran : ran * SCHED_WEIGHT_DEFAULT / weight;
 	if (v->sched.vruntime > c->min_vruntime)
 		c->min_vruntime = v->sched.vruntime;
@@ -155,10 +156,8 @@ struct vcpu *sched_pick(void)
 	if (prev) {
 		charge(c, prev, now);
 		if (runnable(prev)) {
-			if (!c->queue || prev->sched.vruntime < c->queue->sched.vruntime) {
-				set_state(prev, RUNSTATE_running, now);
+			if (!c->queue || prev->sched.vruntime < c->queue->sched.vruntime)
 				goto out; /* goes on */
-			}
 			set_state(prev, RUNSTATE_runnable, now);
 			enqueue(prev, true);
 		} else {
@@ -169,6 +168,7 @@ struct vcpu *sched_pick(void)
 	if (next) {
 		dequeue(next);
 		set_state(next, RUNSTATE_running, now);
+		next->sched.charged = now;
 	}
 	c->current = next;
 out:

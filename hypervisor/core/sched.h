@@ -18,6 +18,7 @@ struct vcpu;
 struct sched_vcpu { /* embedded in struct vcpu; guarded by the sched lock */
 	uint64_t vruntime;
 	uint64_t state_entered;	   /* ns */
+	uint64_t charged;	   /* ns up to which vruntime accounts */
 	uint64_t time[4];	   /* RUNSTATE_* sums, ns */
 	uint8_t state;		   /* RUNSTATE_* */
 	bool queued;

@@ -29,6 +29,7 @@ enum exit_kind {
 	EXIT_WBINVD,	/* and INVD */
 	EXIT_MONITOR,	/* MONITOR, MWAIT */
 	EXIT_SHUTDOWN,	/* triple fault */
+	EXIT_RDPMC,
 	EXIT_UD,	/* an instruction the guest may not use: inject #UD */
 	EXIT_INIT,
 	EXIT_INVALID,	/* the CPU refused the state: our mistake, ends the domain */

@@ -38,7 +38,9 @@ struct hvm_vcpu {
 		bool has_error;
 		uint32_t error;
 	} inject;
-	bool nmi_pending;
+	bool nmi_pending, nmi_masked;
+	bool debug_used;      /* DR0-3 are the guest's: switched with the vCPU */
+	uint64_t dr[4];	      /* while not on a CPU */
 	bool init_pending;    /* INIT came: reset, wait for SIPI */
 	uint8_t sipi_vector;
 	bool halted_with_if;  /* last HLT was with interrupts enabled */
@@ -62,7 +64,8 @@ struct hvm_domain {
 	uint32_t callback_gsi;	/* HVM_PARAM_CALLBACK_IRQ type 0: 0 = none */
 	uint8_t callback_vector; /* type 2 */
 	uint8_t *io_bitmap, *msr_bitmap; /* of this domain or the shared default; vendor format (SVM) */
-	uint16_t pm1_control, pm1_port; /* hardware domain: trapped PM1a_CNT */
+	uint16_t pm1_port;	/* hardware domain: trapped PM1a_CNT, 0 = none */
+	uint8_t pm1_s5;		/* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
 	uint8_t cmos_index;
 	char debug_line[128];	/* port 0xe9 text collected so far */
 	uint32_t debug_len;
@@ -91,12 +94,12 @@ void hvm_sipi(struct vcpu *v, uint8_t vector);
 /* PVH entry: 32-bit flat protected mode, eip, ebx = start_info (hvm/start_info.h). */
 void hvm_start_pvh(struct vcpu *v, uint32_t eip, uint32_t ebx);
 
+/* VCPUOP_initialise (xen/hvm/hvm_vcpu.h): 0, or -EINVAL and nothing changed. */
+int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx);
+
 /* Length of the current instruction by fetching and decoding just enough (prefixes + opcode), 0 = fault was injected.
  * expect: the opcode bytes that may have caused the exit, checked. */
 enum insn_expect { INSN_CPUID, INSN_RDMSR, INSN_WRMSR, INSN_VMMCALL, INSN_HLT, INSN_PAUSE, INSN_WBINVD, INSN_XSETBV, INSN_RDTSC, INSN_ANY };
 unsigned insn_length(struct vcpu *v, enum insn_expect expect); /* hvm/insn.c */
-
-/* The interrupt of highest priority v could take now (vlapic, ext), or -1. Used by the entry path. */
-int hvm_pending_vector(struct vcpu *v);
 
 #endif

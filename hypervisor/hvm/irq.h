@@ -25,5 +25,6 @@ int irq_msi_bind(struct domain *d, uint64_t guest_address, uint32_t guest_data);
 void irq_msi_update(int handle, uint64_t guest_address, uint32_t guest_data);
 void irq_msi_host(int handle, uint64_t *address, uint32_t *data);
 void irq_msi_unbind(int handle);
+void irq_domain_release(struct domain *d); /* everything d still has bound (guest_release_irqs) */
 
 #endif

@@ -6,9 +6,11 @@
 
 struct vcpu;
 
+int msr_init(void);	 /* the bitmap all domains share: which MSRs do not exit; 0, -ENOMEM */
+uint8_t *msr_bitmap(void);
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
-/* Control register writes with the architectural checks (hvm/cr.c). False: #GP(0). */
+/* Control register writes with the architectural checks (hvm/msr.c). False: #GP(0). */
 bool cr_write(struct vcpu *v, unsigned cr, uint64_t value);
 
 #endif

@@ -18,6 +18,7 @@ struct vlapic {
 	uint64_t base_msr;	/* IA32_APIC_BASE */
 	uint32_t id, version, tpr, ldr, dfr, svr, esr, esr_latched;
 	uint32_t irr[8], isr[8], tmr[8];
+	uint32_t irr_sum, isr_sum; /* bit i: word i of irr (a hint, never missing one), isr (exact) is not 0 */
 	uint32_t lvt[7];	/* CMCI, timer, thermal, perf, LINT0, LINT1, error */
 	uint64_t icr;
 	uint32_t timer_initial, timer_divide;
@@ -50,6 +51,11 @@ bool vlapic_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool vlapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
 void vlapic_timer(struct vcpu *v); /* TIMER_VLAPIC is due */
+
+/* The register page as xen/hvm/save.h struct hvm_hw_lapic_regs has it; import takes checked data of a paused vCPU. */
+#define VLAPIC_PAGE_BYTES 1024
+void vlapic_export(struct vcpu *v, uint8_t page[VLAPIC_PAGE_BYTES]);
+void vlapic_import(struct vcpu *v, const uint8_t page[VLAPIC_PAGE_BYTES]);
 
 /* Interrupt message (from the vIO-APIC or an MSI) to the matching vCPUs of d. */
 void vlapic_deliver(struct domain *d, uint32_t dest, bool logical, uint8_t mode, uint8_t vector, bool level);

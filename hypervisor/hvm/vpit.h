@@ -1,6 +1,6 @@
 /*
- * hvm/vpit.c: 8254 timer, port 0x61 gate, the 8259 pair as far as probing kernels look, CMOS clock and PM timer of a
- * virtual machine. The domain with the hardware right gets the virtual 8254 too (the hypervisor keeps the real one).
+ * hvm/vpit.c: 8254 timer and port 0x61 gate of a virtual machine. The domain with the hardware right gets the virtual
+ * 8254 too (the hypervisor keeps the real one); other domains have one only with XEN_X86_EMU_PIT, else all ones.
  */
 #ifndef HVM_VPIT_H
 #define HVM_VPIT_H
@@ -20,15 +20,14 @@ struct vpit_channel {
 };
 
 struct vpit {
+	bool present; /* the domain has one: hardware right, or XEN_X86_EMU_PIT */
 	struct vpit_channel ch[3];
 	uint8_t speaker; /* port 0x61 bits 0, 1 */
 	struct timer timer;
-	uint8_t pic_mask[2];
-	uint8_t pic_state[2];
 };
 
 void vpit_init(struct domain *d);
-/* Ports 0x40-0x43, 0x61, 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1. */
+/* Ports 0x40-0x43, 0x61. */
 uint32_t vpit_read(struct vcpu *v, uint16_t port, unsigned size);
 void vpit_write(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 void vpit_timer(struct vcpu *v);

@@ -36,6 +36,7 @@ enum xen_errno {
 #include <xen/hvm/params.h>
 #include <xen/hvm/save.h>
 #include <xen/arch-x86/cpuid.h>
+#include <xen/arch-x86/hvm/start_info.h>
 
 /* One entry of a memory map as firmware and XENMEM_memory_map give it (ACPI 15, INT 15h E820h); no public header has it. */
 struct e820entry {

@@ -13,12 +13,12 @@
 #include <string.h>
 #include <xen/elfnote.h>
 
-#define MAX_SEGMENTS	64
+#define MAX_SEGMENTS 64
 
 struct file {
 	const uint8_t *data;
 	uint64_t size;
-	bool wide;		/* ELFCLASS64 */
+	bool wide; /* ELFCLASS64 */
 	uint64_t phoff;
 	uint32_t phnum;
 };
@@ -68,9 +68,13 @@ static Elf64_Phdr segment(const struct file *f, uint32_t i)
 		memcpy(&p64, f->data + f->phoff + i * sizeof(p64), sizeof(p64));
 	} else {
 		memcpy(&p32, f->data + f->phoff + i * sizeof(p32), sizeof(p32));
-		p64 = (Elf64_Phdr) {
-			.p_type = p32.p_type, .p_offset = p32.p_offset, .p_paddr = p32.p_paddr,
-			.p_filesz = p32.p_filesz, .p_memsz = p32.p_memsz, .p_align = p32.p_align,
+		p64 = (Elf64_Phdr){
+			.p_type = p32.p_type,
+			.p_offset = p32.p_offset,
+			.p_paddr = p32.p_paddr,
+			.p_filesz = p32.p_filesz,
+			.p_memsz = p32.p_memsz,
+			.p_align = p32.p_align,
 		};
 	}
 	return p64;
@@ -80,7 +84,7 @@ static Elf64_Phdr segment(const struct file *f, uint32_t i)
 static bool find_note(const struct file *f, uint64_t at, uint64_t end, uint64_t align, uint64_t *entry)
 {
 	uint64_t name, desc;
-	Elf64_Nhdr note;	/* the same in both classes */
+	Elf64_Nhdr note; /* the same in both classes */
 
 	while (end - at >= sizeof(note)) {
 		memcpy(&note, f->data + at, sizeof(note));
@@ -127,8 +131,10 @@ static void check_segments(const struct file *f, uint64_t entry)
 		if (p.p_type != PT_LOAD)
 			continue;
 		if (p.p_filesz > p.p_memsz || !inside(f, p.p_offset, p.p_filesz))
-			report_fail("the kernel's segment %lu is damaged (0x%lx bytes at offset 0x%lx of 0x%lx): replace "
-				    "the file", (uint64_t)i, p.p_filesz, p.p_offset, f->size);
+			report_fail(
+				"the kernel's segment %lu is damaged (0x%lx bytes at offset 0x%lx of 0x%lx): replace "
+				"the file",
+				(uint64_t)i, p.p_filesz, p.p_offset, f->size);
 		place_check("the kernel's segment", p.p_paddr, p.p_memsz);
 		if (entry >= p.p_paddr && entry - p.p_paddr < p.p_memsz)
 			entry_found = true;
@@ -139,7 +145,7 @@ static void check_segments(const struct file *f, uint64_t entry)
 
 uint32_t image_load(const uint8_t *data, uint64_t size)
 {
-	struct file f = { .data = data, .size = size };
+	struct file f = {.data = data, .size = size};
 	uint64_t entry;
 	Elf64_Phdr p;
 	uint32_t i;

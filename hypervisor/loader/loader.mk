@@ -5,14 +5,15 @@ LOADER_DIR := build/loader
 LOADER_SRC := hypervisor/loader
 LOADER_OBJS := $(addprefix $(LOADER_DIR)/, entry.o main.o unpack.o image.o place.o report.o libc.o)
 LOADER_LIBS := $(foreach lib, lzma zstd z lz4, $(shell $(CC) -print-file-name=lib$(lib).a))
-LOADER_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -ffreestanding -fpie -fno-stack-protector -fcf-protection=none \
-	-fno-asynchronous-unwind-tables -U_FORTIFY_SOURCE -Ihypervisor -MMD -MP
+LOADER_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -ffreestanding -fpie \
+	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -U_FORTIFY_SOURCE \
+	-Ihypervisor -MMD -MP -D__XEN_INTERFACE_VERSION__=__XEN_LATEST_INTERFACE_VERSION__
 
-$(LOADER_DIR)/%.o: $(LOADER_SRC)/%.c
+$(LOADER_DIR)/%.o: $(LOADER_SRC)/%.c $(LOADER_SRC)/loader.mk
 	@mkdir -p $(@D)
 	$(CC) $(LOADER_CFLAGS) -c -o $@ $<
 
-$(LOADER_DIR)/%.o: $(LOADER_SRC)/%.S
+$(LOADER_DIR)/%.o: $(LOADER_SRC)/%.S $(LOADER_SRC)/loader.mk
 	@mkdir -p $(@D)
 	$(CC) $(LOADER_CFLAGS) -c -o $@ $<
 

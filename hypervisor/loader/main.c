@@ -1,6 +1,6 @@
 /*
- * The domain loader: unpacks the kernel that the builder left in memory and puts it where it belongs. entry.S calls this in
- * long mode and enters the kernel with what it returns. One CPU, interrupts off, no state.
+ * The domain loader: unpacks the kernel that the builder left in memory and puts it where it belongs. entry.S calls
+ * this in long mode and enters the kernel with what it returns. One CPU, interrupts off, no state.
  */
 #include "loader/image.h"
 #include "loader/loader.h"

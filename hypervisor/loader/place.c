@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LIMIT		(1ull << 32)
-#define MAX_MEMMAP	4096
-#define MAX_MODULES	64
-#define MAX_CMDLINE	65536
+#define LIMIT	    (1ull << 32)
+#define MAX_MEMMAP  4096
+#define MAX_MODULES 64
+#define MAX_CMDLINE 65536
 
 static struct hvm_start_info info;
 static struct loader_params params;
@@ -49,7 +49,8 @@ static void check_ram(const char *name, uint64_t start, uint64_t size)
 		next = ram_end(at);
 		if (next <= at)
 			report_fail("%s at 0x%lx, 0x%lx bytes, needs RAM at 0x%lx, where the domain has none: "
-				    "give the domain more memory", name, start, size, at);
+				    "give the domain more memory",
+				    name, start, size, at);
 		at = next;
 	}
 }
@@ -59,7 +60,8 @@ static void check_apart(const char *name, uint64_t start, uint64_t size, const c
 {
 	if (size && other_size && start < other_start + other_size && other_start < start + size)
 		report_fail("%s at 0x%lx, 0x%lx bytes, overlaps the %s at 0x%lx, 0x%lx bytes: the builder must put it "
-			    "elsewhere", name, start, size, other, other_start, other_size);
+			    "elsewhere",
+			    name, start, size, other, other_start, other_size);
 }
 
 static uint64_t cmdline_size(uint64_t paddr)

@@ -1,6 +1,7 @@
 /*
- * The loader's error message: formatted here, written to the Xen console and to port 0xe9, after which the domain is shut
- * down as crashed. No locks: one CPU, interrupts off. Works without a hypervisor as well (tests in a bare emulator).
+ * The loader's error message: formatted here, written to the Xen console and to port 0xe9, after which the domain is
+ * shut down as crashed. No locks: one CPU, interrupts off. Works without a hypervisor as well (tests in a bare
+ * emulator).
  */
 #include "loader/report.h"
 
@@ -55,7 +56,7 @@ static void format_line(const char *format, va_list args)
 			put_string(va_arg(args, const char *));
 			continue;
 		}
-		format++;	/* the l of %lx and %lu */
+		format++; /* the l of %lx and %lu */
 		put_number(va_arg(args, uint64_t), *format == 'x' ? 16 : 10);
 	}
 	line[length++] = '\n';
@@ -89,7 +90,7 @@ static uint64_t hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c)
 
 _Noreturn void report_fail(const char *format, ...)
 {
-	struct sched_shutdown shutdown = { .reason = SHUTDOWN_crash };
+	struct sched_shutdown shutdown = {.reason = SHUTDOWN_crash};
 	va_list args;
 	size_t i;
 

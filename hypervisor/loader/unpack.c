@@ -2,8 +2,8 @@
  * Unpacks the kernel file with the distribution's libraries, decoders only. Stateless; everything that is read from
  * the file is checked against its size, everything that is written stays inside scratch.
  *
- * Sources: Linux Documentation/arch/x86/boot.rst (setup header, <asm/bootparam.h>), RFC 1952 (gzip), RFC 8878 (zstd), the .xz
- * and .lzma file format descriptions, the LZ4 frame description ("legacy frame").
+ * Sources: Linux Documentation/arch/x86/boot.rst (setup header, <asm/bootparam.h>), RFC 1952 (gzip), RFC 8878 (zstd),
+ * the .xz and .lzma file format descriptions, the LZ4 frame description ("legacy frame").
  */
 #include "loader/unpack.h"
 #include "loader/libc.h"
@@ -17,21 +17,21 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#define MIB		(1ull << 20)
-#define HEAP_SMALL	MIB		/* more than zlib's, zstd's and liblzma's state without the dictionary */
-#define SETUP_OFFSET	0x1f1		/* of struct setup_header in a bzImage */
-#define SETUP_MAGIC	0x53726448	/* "HdrS" */
-#define SETUP_VERSION	0x208		/* the first with payload_offset */
-#define SETUP_SECTOR	512
-#define LZ4_MAGIC	0x184c2102
-#define LZ4_BLOCK	(8 * MIB)
+#define MIB	      (1ull << 20)
+#define HEAP_SMALL    MIB	 /* more than zlib's, zstd's and liblzma's state without the dictionary */
+#define SETUP_OFFSET  0x1f1	 /* of struct setup_header in a bzImage */
+#define SETUP_MAGIC   0x53726448 /* "HdrS" */
+#define SETUP_VERSION 0x208	 /* the first with payload_offset */
+#define SETUP_SECTOR  512
+#define LZ4_MAGIC     0x184c2102
+#define LZ4_BLOCK     (8 * MIB)
 
 struct job {
 	const char *format;
 	const uint8_t *in;
 	uint64_t in_size;
 	uint8_t *out;
-	uint64_t out_room;	/* scratch for both, until less_heap() */
+	uint64_t out_room; /* scratch for both, until less_heap() */
 };
 
 enum format { FORMAT_UNKNOWN, FORMAT_ELF, FORMAT_GZIP, FORMAT_XZ, FORMAT_LZMA, FORMAT_ZSTD, FORMAT_LZ4 };
@@ -43,8 +43,10 @@ _Noreturn static void damaged(const struct job *job, const char *how)
 
 _Noreturn static void too_small(const struct job *job, uint64_t more)
 {
-	report_fail("0x%lx bytes of scratch do not hold the kernel unpacked from %s (0x%lx more needed): give the domain "
-		    "more memory or use an uncompressed kernel", job->out_room, job->format, more);
+	report_fail(
+		"0x%lx bytes of scratch do not hold the kernel unpacked from %s (0x%lx more needed): give the domain "
+		"more memory or use an uncompressed kernel",
+		job->out_room, job->format, more);
 }
 
 /* Takes the decoder's heap off the upper end of the scratch area. */
@@ -60,7 +62,7 @@ static void take_heap(struct job *job, uint64_t bytes)
 
 static uint64_t unpack_gzip(struct job *job)
 {
-	z_stream z = { 0 };
+	z_stream z = {0};
 	int rc;
 
 	take_heap(job, HEAP_SMALL);
@@ -91,7 +93,7 @@ static void take_lzma_heap(struct job *job, lzma_stream *z)
 	lzma_ret rc;
 
 	z->next_out = job->out;
-	z->avail_out = job->out_room;	/* the .lzma decoder reads nothing without room; neither writes yet */
+	z->avail_out = job->out_room; /* the .lzma decoder reads nothing without room; neither writes yet */
 	rc = lzma_code(z, LZMA_RUN);
 	if (rc != LZMA_MEMLIMIT_ERROR)
 		damaged(job, z->avail_in ? "has a bad header" : "ends early");
@@ -123,8 +125,9 @@ static uint64_t unpack_lzma(struct job *job, enum format format)
 	if (rc == LZMA_MEM_ERROR || rc == LZMA_MEMLIMIT_ERROR || (rc == LZMA_BUF_ERROR && !z.avail_out))
 		too_small(job, MIB);
 	if (rc == LZMA_OPTIONS_ERROR || rc == LZMA_UNSUPPORTED_CHECK)
-		report_fail("the %s data of the kernel uses an option that liblzma lacks: use the options of Linux' build",
-			    job->format);
+		report_fail(
+			"the %s data of the kernel uses an option that liblzma lacks: use the options of Linux' build",
+			job->format);
 	if (rc != LZMA_STREAM_END)
 		damaged(job, rc == LZMA_BUF_ERROR ? "ends early" : "does not decode");
 	lzma_end(&z);
@@ -150,7 +153,8 @@ static uint64_t unpack_zstd(struct job *job)
 	return n;
 }
 
-/* A legacy frame: the magic number, then blocks of up to 8 MiB, each after its compressed size, to the end of the file. */
+/* A legacy frame: the magic number, then blocks of up to 8 MiB, each after its compressed size, to the end of the file.
+ */
 static uint64_t unpack_lz4(struct job *job)
 {
 	uint64_t at = 0, got = 0, room;
@@ -187,12 +191,9 @@ static enum format find_format(const struct job *job)
 		uint8_t length;
 		char magic[8];
 	} known[] = {
-		{ FORMAT_ELF, SELFMAG, ELFMAG },
-		{ FORMAT_GZIP, 2, "\x1f\x8b" },
-		{ FORMAT_XZ, 6, "\xfd" "7zXZ" },
-		{ FORMAT_LZMA, 3, "\x5d\0\0" },
-		{ FORMAT_ZSTD, 4, "\x28\xb5\x2f\xfd" },
-		{ FORMAT_LZ4, 4, "\x02\x21\x4c\x18" },
+		{FORMAT_ELF, SELFMAG, ELFMAG},	      {FORMAT_GZIP, 2, "\x1f\x8b"},
+		{FORMAT_XZ, 6, "\3757zXZ"},	      {FORMAT_LZMA, 3, "\x5d\0\0"},
+		{FORMAT_ZSTD, 4, "\x28\xb5\x2f\xfd"}, {FORMAT_LZ4, 4, "\x02\x21\x4c\x18"},
 	};
 	size_t i;
 
@@ -234,14 +235,15 @@ static uint64_t unpack_format(struct job *job, enum format format)
 	case FORMAT_LZ4:
 		return unpack_lz4(job);
 	default:
-		report_fail("the kernel is neither a bzImage nor an ELF file, and not packed with gzip, xz, lzma, zstd or "
-			    "lz4: pass such a kernel");
+		report_fail(
+			"the kernel is neither a bzImage nor an ELF file, and not packed with gzip, xz, lzma, zstd or "
+			"lz4: pass such a kernel");
 	}
 }
 
 /*
- * When the file is a bzImage, narrows the job to its payload and returns the unpacked size that the kernel's build left in the
- * payload's last four bytes (they are gzip's own trailer, and follow the data of the other formats); else 0.
+ * When the file is a bzImage, narrows the job to its payload and returns the unpacked size that the kernel's build left
+ * in the payload's last four bytes (they are gzip's own trailer, and follow the data of the other formats); else 0.
  */
 static uint64_t open_bzimage(struct job *job)
 {
@@ -260,8 +262,10 @@ static uint64_t open_bzimage(struct job *job)
 	start = ((setup.setup_sects ? setup.setup_sects : 4) + 1) * SETUP_SECTOR + (uint64_t)setup.payload_offset;
 	length = setup.payload_length;
 	if (length < sizeof(unpacked) || start + length > job->in_size)
-		report_fail("the bzImage has 0x%lx bytes, but its payload is 0x%lx bytes at 0x%lx: the file is truncated or "
-			    "damaged, replace it", job->in_size, length, start);
+		report_fail("the bzImage has 0x%lx bytes, but its payload is 0x%lx bytes at 0x%lx: the file is "
+			    "truncated or "
+			    "damaged, replace it",
+			    job->in_size, length, start);
 	job->in += start;
 	job->in_size = length;
 	memcpy(&unpacked, job->in + length - sizeof(unpacked), sizeof(unpacked));
@@ -270,7 +274,7 @@ static uint64_t open_bzimage(struct job *job)
 
 struct unpack_result unpack_kernel(const uint8_t *data, uint64_t size, uint8_t *scratch, uint64_t scratch_size)
 {
-	struct job job = { .in = data, .in_size = size, .out = scratch, .out_room = scratch_size };
+	struct job job = {.in = data, .in_size = size, .out = scratch, .out_room = scratch_size};
 	uint64_t stated, got;
 	enum format format;
 
@@ -278,16 +282,17 @@ struct unpack_result unpack_kernel(const uint8_t *data, uint64_t size, uint8_t *
 	format = find_format(&job);
 	job.format = format_name(format);
 	if (format == FORMAT_ELF)
-		return (struct unpack_result) { job.in, job.in_size };
+		return (struct unpack_result){job.in, job.in_size};
 	if (stated && format != FORMAT_GZIP)
 		job.in_size -= sizeof(uint32_t);
 	if (stated > scratch_size)
 		too_small(&job, stated - scratch_size);
 	got = unpack_format(&job, format);
 	if (stated && got != stated)
-		report_fail("the kernel unpacked from %s has 0x%lx bytes instead of 0x%lx: the file is damaged, replace it",
-			    job.format, got, stated);
+		report_fail(
+			"the kernel unpacked from %s has 0x%lx bytes instead of 0x%lx: the file is damaged, replace it",
+			job.format, got, stated);
 	if (got < SELFMAG || memcmp(scratch, ELFMAG, SELFMAG))
 		report_fail("what was packed with %s is not an ELF file: pass a kernel with a PVH entry", job.format);
-	return (struct unpack_result) { scratch, got };
+	return (struct unpack_result){scratch, got};
 }

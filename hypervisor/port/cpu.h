@@ -16,6 +16,10 @@ void port_fpu_init(void *area);	  /* writes the reset state into area */
 void port_set_xcr0(uint64_t xcr0);
 uint64_t port_host_xcr0(void);	  /* 0 when XSAVE is not used */
 
+/* DR0-DR3. */
+void port_dr_save(uint64_t dr[4]);
+void port_dr_restore(const uint64_t dr[4]);
+
 /* EFER.SVME on this CPU and its host save area (one frame). False: locked off by the firmware (VM_CR.SVMDIS). */
 bool port_svm_on(uint64_t hsave_pa);
 /*

@@ -4,9 +4,9 @@
  *
  * Sources: public headers version.h, features.h, arch-x86/cpuid.h, arch-x86/hvm/start_info.h.
  */
-#include <xen/arch-x86/cpuid.h>
-
 #include "lib/guest.h"
+
+#include <xen/arch-x86/cpuid.h>
 
 const char guest_name[] = "version";
 

@@ -3,8 +3,8 @@
  *
  * The loader works with guest-physical addresses, so this maps memory at the same addresses: one block of RAM with
  * the test kernel's place in it, in which payload and scratch stand between inaccessible pages. The payload ends just
- * before one, so that the libraries (which are not instrumented) cannot read past it unseen. Their heap is ASan's, within the
- * size that the loader allows them.
+ * before one, so that the libraries (which are not instrumented) cannot read past it unseen. Their heap is ASan's,
+ * within the size that the loader allows them.
  *
  * Usage: host <seed> <directory with the packed kernels>. The last line is "N passed, N failed".
  */
@@ -22,20 +22,20 @@
 #include <sys/mman.h>
 #include <xen/arch-x86/hvm/start_info.h>
 
-#define PAGE		4096ul
-#define INFO		0x800000ul	/* start info, memory map, module list, command line */
-#define HEAD		0x900000ul
-#define HEAD_SIZE	0x10000ul
-#define KERNEL		0x1000000ul	/* where guest64 is linked */
-#define KERNEL_ROOM	0x800000ul
-#define SCRATCH		0x2000000ul
-#define SCRATCH_SIZE	0x1000000ul
-#define PAYLOAD_END	0x4000000ul
-#define PAYLOAD_ROOM	0x400000ul
-#define MODULE		0x5000000ul
-#define RAM_END		0x5800000ul
-#define MUTATIONS	500
-#define FENCE		4096ul		/* bytes above the unpacked kernel's room that must stay as they are */
+#define PAGE	     4096ul
+#define INFO	     0x800000ul /* start info, memory map, module list, command line */
+#define HEAD	     0x900000ul
+#define HEAD_SIZE    0x10000ul
+#define KERNEL	     0x1000000ul /* where guest64 is linked */
+#define KERNEL_ROOM  0x800000ul
+#define SCRATCH	     0x2000000ul
+#define SCRATCH_SIZE 0x1000000ul
+#define PAYLOAD_END  0x4000000ul
+#define PAYLOAD_ROOM 0x400000ul
+#define MODULE	     0x5000000ul
+#define RAM_END	     0x5800000ul
+#define MUTATIONS    500
+#define FENCE	     4096ul /* bytes above the unpacked kernel's room that must stay as they are */
 
 uint32_t loader_main(const struct hvm_start_info *info, const struct loader_header *head);
 
@@ -148,28 +148,35 @@ static void map_memory(void)
 	mprotect((void *)PAYLOAD_END, PAGE, PROT_NONE);
 }
 
-/* The domain as a builder would leave it; a case then changes what it is about. RAM is in pieces around the guard pages. */
+/* The domain as a builder would leave it; a case then changes what it is about. RAM is in pieces around the guard
+ * pages. */
 static void make_domain(const struct block *file)
 {
-	static const uint64_t ends[] = { KERNEL + 0x5000, SCRATCH - PAGE, SCRATCH + SCRATCH_SIZE,
-					 PAYLOAD_END - PAYLOAD_ROOM - PAGE, PAYLOAD_END, RAM_END };
+	static const uint64_t ends[] = {
+		KERNEL + 0x5000, SCRATCH - PAGE, SCRATCH + SCRATCH_SIZE, PAYLOAD_END - PAYLOAD_ROOM - PAGE,
+		PAYLOAD_END,	 RAM_END};
 	uint64_t at = INFO;
 	unsigned int i;
 
 	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		map[i] = (struct hvm_memmap_table_entry) { at, ends[i] - at, XEN_HVM_MEMMAP_TYPE_RAM, 0 };
-		at = i ? ends[i] + PAGE : ends[i];	/* the first two adjoin, in the middle of the kernel */
+		map[i] = (struct hvm_memmap_table_entry){at, ends[i] - at, XEN_HVM_MEMMAP_TYPE_RAM, 0};
+		at = i ? ends[i] + PAGE : ends[i]; /* the first two adjoin, in the middle of the kernel */
 	}
 	map[2].addr = SCRATCH;
 	map[4].addr = PAYLOAD_END - PAYLOAD_ROOM;
-	*info = (struct hvm_start_info) {
-		.magic = XEN_HVM_START_MAGIC_VALUE, .version = 1, .nr_modules = 1, .modlist_paddr = (uintptr_t)mods,
-		.cmdline_paddr = (uintptr_t)cmdline, .memmap_paddr = (uintptr_t)map, .memmap_entries = i,
+	*info = (struct hvm_start_info){
+		.magic = XEN_HVM_START_MAGIC_VALUE,
+		.version = 1,
+		.nr_modules = 1,
+		.modlist_paddr = (uintptr_t)mods,
+		.cmdline_paddr = (uintptr_t)cmdline,
+		.memmap_paddr = (uintptr_t)map,
+		.memmap_entries = i,
 	};
-	*mods = (struct hvm_modlist_entry) { .paddr = MODULE, .size = 0x1000 };
+	*mods = (struct hvm_modlist_entry){.paddr = MODULE, .size = 0x1000};
 	strcpy(cmdline, "console=hvc0");
-	*head = (struct loader_header) { LOADER_MAGIC, LOADER_VERSION, 0, 0x1000, HEAD_SIZE, sizeof(*head) };
-	*params = (struct loader_params) { PAYLOAD_END - file->size, file->size, SCRATCH, SCRATCH_SIZE };
+	*head = (struct loader_header){LOADER_MAGIC, LOADER_VERSION, 0, 0x1000, HEAD_SIZE, sizeof(*head)};
+	*params = (struct loader_params){PAYLOAD_END - file->size, file->size, SCRATCH, SCRATCH_SIZE};
 	memcpy((void *)(PAYLOAD_END - file->size), file->data, file->size);
 	memset((void *)KERNEL, 0x5a, KERNEL_ROOM);
 }
@@ -212,7 +219,7 @@ static void verdict(bool ok, const char *name)
 
 static struct block read_file(const char *directory, const char *name)
 {
-	struct block b = { 0 };
+	struct block b = {0};
 	char path[512];
 	FILE *f;
 
@@ -317,11 +324,17 @@ static void test_domains(const struct block *elf, const struct block *packed)
 
 static void test_kernels(const struct block *elf)
 {
-	struct block copy = { malloc(elf->size), elf->size };
+	struct block copy = {malloc(elf->size), elf->size};
 	Elf64_Ehdr *e = (void *)copy.data;
 	Elf64_Phdr *p = (void *)(copy.data + sizeof(*e));
 
-#define CASE(change, what) do { memcpy(copy.data, elf->data, elf->size); change; make_domain(&copy); expect(what); } while (0)
+#define CASE(change, what)                                                                                             \
+	do {                                                                                                           \
+		memcpy(copy.data, elf->data, elf->size);                                                               \
+		change;                                                                                                \
+		make_domain(&copy);                                                                                    \
+		expect(what);                                                                                          \
+	} while (0)
 	CASE(e->e_machine = EM_AARCH64, "the kernel is for ELF machine 183");
 	CASE(e->e_ident[EI_DATA] = ELFDATA2MSB, "is not an ELF file for x86");
 	CASE(e->e_phnum = 0, "program headers (0 at");
@@ -350,19 +363,19 @@ static void mutate(struct block *b)
 	uint64_t at, n, i;
 
 	switch (next_random(4)) {
-	case 0:			/* cut */
+	case 0: /* cut */
 		n = 1 + next_random(b->size);
 		memmove((void *)(PAYLOAD_END - n), (void *)(PAYLOAD_END - b->size), n);
 		params->payload_paddr = PAYLOAD_END - n;
 		params->payload_size = n;
 		return;
-	case 1:			/* a run of one value */
+	case 1: /* a run of one value */
 		at = next_random(b->size);
 		n = 1 + next_random(16);
 		for (i = at; i < at + n && i < b->size; i++)
 			((uint8_t *)params->payload_paddr)[i] = next_random(2) ? 0xff : 0;
 		return;
-	case 2:			/* headers: of the file, or of a bzImage and what it holds */
+	case 2: /* headers: of the file, or of a bzImage and what it holds */
 		at = next_random(2) ? 0 : next_random(2) ? 0x1f1 : 1024;
 		for (n = 1 + next_random(4); n; n--)
 			((uint8_t *)params->payload_paddr)[at + next_random(96)] = next_random(256);
@@ -400,8 +413,8 @@ static void test_mutations(struct block *file, const char *name)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "guest64", "guest32", "e.gz", "e.xz", "e.lzma", "e.zst", "e.lz4", "bz.gz", "bz.xz",
-					     "bz.lzma", "bz.zst", "bz.lz4" };
+	static const char *const names[] = {"guest64", "guest32", "e.gz",  "e.xz",    "e.lzma", "e.zst",
+					    "e.lz4",   "bz.gz",	  "bz.xz", "bz.lzma", "bz.zst", "bz.lz4"};
 	struct block elf, file;
 	unsigned int i;
 

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Tests of the domain loader: its C code as a hosted program under ASan and UBSan (host.c), and the real binary in QEMU, where a
-# small PVH kernel (wrapper.c) plays the dom0 builder. The kernel to boot is Debian's: $VMLINUZ, or downloaded with apt-get.
+# Tests of the domain loader: its C code as a hosted program under ASan and UBSan (host.c), and the real binary in QEMU,
+# where a small PVH kernel (wrapper.c) plays the dom0 builder. It boots Debian's kernel ($VMLINUZ) and runs as dom0 of
+# Debian's Xen ($XEN, not compressed); both are downloaded with apt-get when not given.
 # Usage: run.sh [seed]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -8,6 +9,7 @@ out=build/test-loader
 seed=${1:-1}
 passed=0
 failed=0
+places="L9001000 S8000000:1000000"	# of the loader and its scratch
 mkdir -p $out
 
 verdict()	# 0 or other, name
@@ -43,17 +45,22 @@ bzimage()	# result, payload, unpacked size or none: the boot protocol's fields a
 	cat $out/payload >> "$1"
 }
 
+program()	# result, address, sources and options...
+{
+	local result=$1 base=$2
+	shift 2
+	gcc -m32 -O2 -ffreestanding -fno-pie -fno-stack-protector -fcf-protection=none -nostdlib -static -Wall -Wextra \
+		-Werror -Ihypervisor '-DLOADER_BIN="build/loader/loader.bin"' -o "$result" "$@" \
+		-Wl,-Ttest/loader/program.lds,--defsym=BASE="$base",--build-id=none,--no-warn-rwx-segments
+}
+
 build()
 {
-	local mk=$out/Makefile cc32="gcc -m32 -O2 -ffreestanding -fno-pie -fno-stack-protector -fcf-protection=none -nostdlib \
-		-Wall -Wextra -Werror -Ihypervisor -DLOADER_BIN=\"build/loader/loader.bin\""
-
-	echo 'include hypervisor/loader/loader.mk' > $mk
-	make -s -f $mk build/loader/loader.bin &&
-	$cc32 -static -Wl,--no-warn-rwx-segments,--defsym=BASE=0x1000000,-Ttest/loader/program.lds,--build-id=none -o $out/guest32 test/loader/start.S &&
+	echo 'include hypervisor/loader/loader.mk' > $out/Makefile
+	make -s -f $out/Makefile CC="${CC:-gcc}" build/loader/loader.bin &&
+	program $out/guest32 0x1000000 test/loader/start.S &&
 	objcopy -O elf64-x86-64 $out/guest32 $out/guest64 &&
-	$cc32 -static -Wl,--no-warn-rwx-segments,--defsym=BASE=0x100000,-Ttest/loader/program.lds,--build-id=none -DWRAPPER -o $out/wrapper test/loader/start.S \
-		test/loader/wrapper.c &&
+	program $out/wrapper 0x100000 -DWRAPPER test/loader/start.S test/loader/wrapper.c &&
 	gcc -std=gnu17 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all -Ihypervisor \
 		-o $out/host test/loader/host.c hypervisor/loader/{main,place,image,unpack}.c \
 		-Wl,--wrap=malloc,--wrap=calloc,--wrap=free -l:liblzma.a -l:libzstd.a -l:libz.a -l:liblz4.a
@@ -74,46 +81,53 @@ pack()
 	cp $out/e.xz $out/corrupt
 	printf 'damage' | poke $out/corrupt 5000
 	objcopy --remove-section=.note $e $out/nopvh 2> /dev/null
-	head -c 70000 /dev/urandom > $out/random
+	tail -c 20000 $out/e.xz > $out/random
 	printf 'MZ' | poke $out/random 0
 }
 
-debian_kernel()
+from_debian()	# package, file in it, result
 {
-	local package
-	[ -n "${VMLINUZ:-}" ] && return
-	VMLINUZ=$out/vmlinuz
-	[ -s $VMLINUZ ] && return
-	package=$(apt-cache depends linux-image-amd64 | awk '/Depends:/ { print $2; exit }')
-	(cd $out && apt-get -q download "$package" > apt.log 2>&1 &&
-		dpkg-deb --fsys-tarfile linux-image-*.deb | tar -xO --wildcards './boot/vmlinuz-*' > vmlinuz
-		rm -f linux-image-*.deb)
+	[ -s "$3" ] && return
+	(cd $out && apt-get -q download "$1" > apt.log 2>&1 &&
+		dpkg-deb --fsys-tarfile "$1"_*.deb | tar -xO --wildcards "./boot/$2") > "$3"
+	rm -f "$out/$1"_*.deb
 }
 
-# Runs the payload until a line that matches stands in one of the outputs, or 60 seconds.
-boot()		# name, payload, wanted line, loader's options, arguments
+# Runs QEMU until a line that matches stands in one of the outputs, the loader has given up, or 60 seconds.
+run()		# name, wanted line, QEMU's options...
 {
-	local pid i rc=1
+	local name=$1 wanted=$2 pid i rc=1
+	shift 2
 	: > $out/e9
 	: > $out/serial
-	timeout 60 qemu-system-x86_64 -accel tcg -m 384 -nodefaults -display none -no-reboot -debugcon file:$out/e9 \
-		-serial file:$out/serial -device isa-debug-exit -kernel $out/wrapper -initrd "$2" \
-		-append "${4:-L9001000 S8000000:1000000} ${5:-}" > $out/qemu.log 2>&1 &
+	timeout 60 qemu-system-x86_64 -accel tcg -nodefaults -display none -no-reboot -debugcon file:$out/e9 \
+		-serial file:$out/serial -device isa-debug-exit "$@" > $out/qemu.log 2>&1 &
 	pid=$!
 	for ((i = 0; i < 600; i++)); do
 		sleep 0.1
-		if grep -aqs -- "$3" $out/e9 $out/serial; then
-			rc=0
-			break
-		fi
+		grep -aqs -- "$wanted" $out/e9 $out/serial && break
 		kill -0 $pid 2> /dev/null || break
-		grep -aqs '^loader: .*$' $out/e9 && [ "$(tail -c 1 $out/e9 | od -An -c | tr -d ' ')" = '\n' ] && break
+		grep -aqs '^loader: \|Hardware Dom0' $out/e9 $out/serial && sleep 0.5 && break
 	done
-	grep -aqs -- "$3" $out/e9 $out/serial && rc=0
+	grep -aqs -- "$wanted" $out/e9 $out/serial && rc=0
 	kill $pid 2> /dev/null
 	wait $pid 2> /dev/null
-	[ $rc = 0 ] || { echo "$1: wanted \"$3\", got:"; cat $out/e9 $out/qemu.log; tail -3 $out/serial; }
-	verdict $rc "$1"
+	[ $rc = 0 ] || { echo "$name: wanted \"$wanted\", got:"; cat $out/e9 $out/qemu.log; tail -3 $out/serial; }
+	verdict $rc "$name"
+}
+
+boot()		# name, payload, wanted line, loader's options, arguments
+{
+	run "$1" "$3" -m 384 -kernel $out/wrapper -initrd "$2" -append "${4:-$places} ${5:-}"
+}
+
+# The same as dom0 of Debian's Xen: there the message and the domain's end go through hypercalls.
+boot_on_xen()	# name, payload, wanted line
+{
+	run "$1" "$3" -machine q35 -m 1024 -device amd-iommu \
+		-cpu max,-smap,-rdtscp,-avx,-avx2,-fma,-f16c,-xsave,-monitor,family=23,model=49,stepping=0 \
+		-kernel "$XEN" -append "console=com1 com1=115200,8n1 dom0=pvh guest_loglvl=all dom0_mem=512M noreboot" \
+		-initrd "$out/wrapper $places,$2"
 }
 
 build
@@ -150,14 +164,19 @@ boot "no PVH entry" $out/nopvh "loader: the kernel has no PVH entry"
 boot "scratch too small" $out/bz.gz "loader: .* of scratch do not hold the kernel" "L9001000 S8000000:10000"
 boot "kernel over loader" $out/bz.gz "loader: the kernel's segment .*overlaps the loader" "L1002000 S8000000:1000000"
 
-debian_kernel
-if [ -s "$VMLINUZ" ]; then
-	boot "Debian's kernel" "$VMLINUZ" "Linux version " "L14000000 S9000000:9000000" \
-		"earlyprintk=serial,ttyS0:115200 console=ttyS0"
-	head -1 $out/serial
-else
-	verdict 1 "Debian's kernel: none found, set VMLINUZ"
+VMLINUZ=${VMLINUZ:-$out/vmlinuz}
+from_debian "$(apt-cache depends linux-image-amd64 | awk '/Depends:/ { print $2; exit }')" 'vmlinuz-*' "$VMLINUZ"
+boot "Debian's kernel" "$VMLINUZ" "Linux version " "L14000000 S9000000:9000000" \
+	"earlyprintk=serial,ttyS0,115200 console=ttyS0"
+
+if [ -z "${XEN:-}" ]; then
+	XEN=$out/xen
+	from_debian xen-hypervisor-4.17-amd64 'xen-4.17-amd64.gz' $XEN.gz
+	gunzip -c $XEN.gz > $XEN
 fi
+boot_on_xen "Xen: boot" $out/bz.xz "guest: OK"
+boot_on_xen "Xen: message" $out/corrupt "^loader: the xz data of the kernel does not decode"
+boot_on_xen "Xen: domain crashed" $out/corrupt "Hardware Dom0 crashed"
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -1,7 +1,7 @@
 /*
- * Two PVH programs for a bare emulator (qemu -kernel): with -DWRAPPER the entry of wrapper.c, else the small kernel that the loader
- * is to start. The kernel checks the state it is entered in and its own memory, says so on port 0xe9, and leaves the
- * emulator through isa-debug-exit (port 0xf4).
+ * Two PVH programs for a bare emulator (qemu -kernel): with -DWRAPPER the entry of wrapper.c, else the small kernel
+ * that the loader is to start. The kernel checks the state it is entered in and its own memory, says so on port 0xe9,
+ * and leaves the emulator through isa-debug-exit (port 0xf4).
  */
 	.code32
 	.section .note.Xen, "a", @note

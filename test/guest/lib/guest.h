@@ -240,6 +240,19 @@ bool event_wait(volatile unsigned int *counter, unsigned int was, uint64_t ns);
 long smp_start(void (*fn)(void));
 bool smp_on_second(void); /* is this code running on vCPU 1? */
 
+/* ---- peer.c: a domain that never runs (dom0 only) ---- */
+
+#define PEER_PAGES 32U /* populated from gfn 0 */
+extern domid_t peer_domid;
+extern struct grant_entry_v1 *peer_grants; /* its first grant frame */
+bool peer_create(void);
+long peer_destroy(void);
+long peer_populate(xen_pfn_t gfn, unsigned int pages);
+/* Guest-physical space with nothing behind it, for foreign and grant mappings. */
+void *peer_hole(unsigned int pages);
+
+/* ---- main.c ---- */
+
 /* Free guest memory at `pages` pages of whole 4 KiB, taken from RAM behind the image; never given back. */
 void *guest_pages(unsigned int pages);
 

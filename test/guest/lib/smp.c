@@ -4,9 +4,9 @@
  *
  * Owns: vCPU 1's stack. Locks: none; what the two vCPUs share is the test's matter.
  */
-#include <xen/hvm/hvm_vcpu.h>
-
 #include "guest.h"
+
+#include <xen/hvm/hvm_vcpu.h>
 
 static char stack[SMP_STACK] __attribute__((aligned(16)));
 

@@ -1,0 +1,169 @@
+/*
+ * core/ptab.c: owns the format of nested page tables (AMD NPT; EPT is the second branch of make_leaf and make_table) and
+ * the pages they are made of. Locks and invariants: core/ptab.h. A table page that the CPU may have cached is not freed
+ * here but goes through p2m.pending.
+ */
+#include "core/ptab.h"
+
+#include "core/heap.h"
+#include "core/policy.h"
+#include "port/machine.h"
+
+/* APM vol. 2, 5.3.3 and 15.25.5: nested entries must be user; accessed and dirty are set ahead to spare the walk. */
+#define NPT_P	BIT(0)
+#define NPT_W	BIT(1)
+#define NPT_U	BIT(2)
+#define NPT_PWT BIT(3)
+#define NPT_PCD BIT(4)
+#define NPT_A	BIT(5)
+#define NPT_D	BIT(6)
+#define NPT_PS	BIT(7)
+#define NPT_NX	BIT(63)
+
+/* SDM vol. 3, 28.3.2. */
+#define EPT_R	BIT(0)
+#define EPT_W	BIT(1)
+#define EPT_X	BIT(2)
+#define EPT_WB	(6ull << 3)
+#define EPT_UC	(0ull << 3)
+#define EPT_PS	BIT(7)
+
+#define POOL_DEFAULT 256u /* table pages of a guest whose pool was not set, beside one for every 2 MiB it may have */
+
+static uint64_t npt_leaf(enum p2m_type t, unsigned level)
+{
+	uint64_t e = NPT_P | NPT_U | NPT_A;
+
+	if (ptab_writable(t))
+		e |= NPT_W | NPT_D;
+	if (!ptab_executable(t))
+		e |= NPT_NX;
+	if (t == P2M_MMIO)
+		e |= NPT_PCD | NPT_PWT;
+	if (level)
+		e |= NPT_PS;
+	return e;
+}
+
+static uint64_t ept_leaf(enum p2m_type t, unsigned level)
+{
+	uint64_t e = EPT_R | (t == P2M_MMIO ? EPT_UC : EPT_WB);
+
+	if (ptab_writable(t))
+		e |= EPT_W;
+	if (ptab_executable(t))
+		e |= EPT_X;
+	if (level)
+		e |= EPT_PS;
+	return e;
+}
+
+uint64_t ptab_leaf(enum p2m_format f, mfn_t m, enum p2m_type t, unsigned level)
+{
+	uint64_t e = (uint64_t)t << 52;
+
+	if (t == P2M_POD)
+		return e;
+	e |= m.n << PAGE_SHIFT;
+	return e | (f == P2M_FORMAT_EPT ? ept_leaf(t, level) : npt_leaf(t, level));
+}
+
+static uint64_t table_entry(enum p2m_format f, uint64_t *table)
+{
+	uint64_t e = port_direct_mfn(table).n << PAGE_SHIFT;
+
+	return e | (f == P2M_FORMAT_EPT ? EPT_R | EPT_W | EPT_X : NPT_P | NPT_W | NPT_U | NPT_A);
+}
+
+uint64_t *ptab_table(uint64_t e)
+{
+	return port_direct(ptab_mfn(e));
+}
+
+static uint64_t pool_limit(const struct domain *d)
+{
+	if ((d->rights & RIGHT_HARDWARE) || (!d->p2m.pool_frames && d->max_frames == ~0ull))
+		return ~0ull;
+	return d->p2m.pool_frames ? d->p2m.pool_frames : POOL_DEFAULT + d->max_frames / PTAB_ENTRIES;
+}
+
+uint64_t *ptab_new(struct domain *d)
+{
+	uint64_t *table;
+
+	if (d->p2m.table_frames >= pool_limit(d))
+		return NULL;
+	table = heap_alloc_pages(0);
+	if (table)
+		d->p2m.table_frames++;
+	return table;
+}
+
+void ptab_free(struct p2m *p, uint64_t *table)
+{
+	if (p->leaf_table == table)
+		p->leaf_table = NULL;
+	p->table_frames--;
+	heap_free_pages(table, 0);
+}
+
+uint64_t *ptab_find(struct p2m *p, uint64_t gfn, unsigned *level)
+{
+	uint64_t *table = port_direct(p->root);
+	unsigned l = PTAB_ROOT;
+
+	if (p->leaf_table && p->leaf_region == gfn >> 9) {
+		*level = 0;
+		return &p->leaf_table[gfn % PTAB_ENTRIES];
+	}
+	for (;;) {
+		uint64_t *e = &table[(gfn >> (9 * l)) % PTAB_ENTRIES];
+
+		if (!l) {
+			p->leaf_table = table;
+			p->leaf_region = gfn >> 9;
+		}
+		if (!l || !ptab_is_table(*e)) {
+			*level = l;
+			return e;
+		}
+		table = ptab_table(*e);
+		l--;
+	}
+}
+
+/* A table of the level below that maps what the entry e of that level maps. */
+static uint64_t *table_for(struct domain *d, uint64_t e, unsigned level)
+{
+	uint64_t *table = ptab_new(d);
+
+	if (!table || !e)
+		return table;
+	for (uint64_t i = 0; i < PTAB_ENTRIES; i++) {
+		mfn_t m = MFN(ptab_mfn(e).n + i * ptab_span(level - 1));
+
+		table[i] = ptab_leaf(d->p2m.format, m, ptab_type(e), level - 1);
+	}
+	return table;
+}
+
+uint64_t *ptab_make(struct domain *d, uint64_t gfn, unsigned level)
+{
+	struct p2m *p = &d->p2m;
+	uint64_t *table = port_direct(p->root);
+
+	for (unsigned l = PTAB_ROOT;; l--) {
+		uint64_t *e = &table[(gfn >> (9 * l)) % PTAB_ENTRIES];
+
+		if (l == level)
+			return e;
+		if (!ptab_is_table(*e)) {
+			table = table_for(d, *e, l);
+			if (!table)
+				return NULL;
+			ptab_set(e, table_entry(p->format, table));
+		} else {
+			table = ptab_table(*e);
+		}
+	}
+}

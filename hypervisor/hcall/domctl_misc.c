@@ -1,0 +1,170 @@
+/*
+ * hcall/domctl_misc.c: XEN_DOMCTL_* about memory (pool, page types, log-dirty), rights and hardware.
+ * Source: xen/domctl.h. Locks: under domctl_lock.
+ */
+#include "core/guestmem.h"
+#include "core/policy.h"
+#include "hcall/domctl.h"
+#include "lib/lib.h"
+
+/* --- memory --- */
+
+/* The pool is a ceiling for page-table pages, given out on demand; it is reported back as it was set. */
+long domctl_set_paging_mempool_size(struct domctl_call *c)
+{
+	uint64_t size = c->op.u.paging_mempool.size;
+
+	if (size & ~PAGE_MASK)
+		return -EINVAL;
+	c->d->p2m.pool_frames = size >> PAGE_SHIFT;
+	return 0;
+}
+
+long domctl_get_paging_mempool_size(struct domctl_call *c)
+{
+	c->op.u.paging_mempool.size = c->d->p2m.pool_frames << PAGE_SHIFT;
+	return 0;
+}
+
+#define MIB_FRAMES 256u
+
+long domctl_shadow_op(struct domctl_call *c)
+{
+	struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
+
+	if (c->d == c->h->d)
+		return -EINVAL;
+	switch (s->op) {
+	case XEN_DOMCTL_SHADOW_OP_OFF: /* nothing of the kind can be on */
+		return 0;
+	case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
+		s->mb = (uint32_t)DIV_UP(c->d->p2m.pool_frames, MIB_FRAMES);
+		return 0;
+	case XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION:
+		c->d->p2m.pool_frames = (uint64_t)s->mb * MIB_FRAMES;
+		return 0;
+	default:
+		return hcall_unimplemented("domctl shadow_op", s->op, EOPNOTSUPP);
+	}
+}
+
+#define PFINFO_MAX   1024u
+#define PFINFO_PIECE 32u
+
+static uint64_t page_info(struct domain *d, uint64_t gfn)
+{
+	switch (p2m_lookup(d, GFN(gfn)).type) {
+	case P2M_RAM_RW:
+	case P2M_RAM_RO:
+	case P2M_RAM_LOGDIRTY:
+	case P2M_POD:
+		return XEN_DOMCTL_PFINFO_NOTAB;
+	default:
+		return XEN_DOMCTL_PFINFO_XTAB;
+	}
+}
+
+/* Reads and writes whole array elements of the caller's word size in pieces. */
+long domctl_getpageframeinfo3(struct domctl_call *c)
+{
+	uint64_t num = c->op.u.getpageframeinfo3.num;
+	gva_t at = (gva_t)c->op.u.getpageframeinfo3.array.p;
+	size_t word = c->h->compat ? 4 : 8;
+
+	if (num > PFINFO_MAX)
+		return -E2BIG;
+	while (num) {
+		size_t n = MIN(num, (uint64_t)PFINFO_PIECE);
+		uint64_t wide[PFINFO_PIECE] = { 0 };
+		uint32_t narrow[PFINFO_PIECE] = { 0 };
+		void *buf = c->h->compat ? (void *)narrow : (void *)wide;
+
+		if (guestmem_read(c->h->v, buf, at, n * word))
+			return -EFAULT;
+		for (size_t i = 0; i < n; i++) {
+			wide[i] = page_info(c->d, c->h->compat ? narrow[i] : wide[i]);
+			narrow[i] = (uint32_t)wide[i];
+		}
+		if (guestmem_write(c->h->v, at, buf, n * word))
+			return -EFAULT;
+		at += n * word;
+		num -= n;
+	}
+	return 0;
+}
+
+/* --- rights and hardware --- */
+
+/*
+ * A domain with the hardware right has every port, frame and line already; to others single ones cannot be given, so
+ * only taking them away succeeds. The caller gives what it must have itself.
+ */
+static long hardware_permission(struct domctl_call *c, bool allow)
+{
+	if (policy_may(c->h->d, ACTION_HARDWARE, NULL))
+		return -EPERM;
+	if (!allow || policy_may(c->d, ACTION_HARDWARE, NULL) == 0)
+		return 0;
+	return hcall_unimplemented("domctl permission", c->op.cmd, EOPNOTSUPP);
+}
+
+long domctl_irq_permission(struct domctl_call *c)
+{
+	return hardware_permission(c, c->op.u.irq_permission.allow_access);
+}
+
+long domctl_iomem_permission(struct domctl_call *c)
+{
+	const struct xen_domctl_iomem_permission *p = &c->op.u.iomem_permission;
+
+	if (p->nr_mfns == 0 || p->first_mfn + p->nr_mfns - 1 < p->first_mfn)
+		return -EINVAL;
+	return hardware_permission(c, p->allow_access);
+}
+
+long domctl_ioport_permission(struct domctl_call *c)
+{
+	const struct xen_domctl_ioport_permission *p = &c->op.u.ioport_permission;
+
+	if (p->first_port > 0xffff || p->nr_ports > 0x10000 || p->first_port + p->nr_ports > 0x10000)
+		return -EINVAL;
+	return hardware_permission(c, p->allow_access);
+}
+
+/* VIRQs that belong to the machine rather than to a vCPU (xen/xen.h). */
+static bool virq_is_global(uint32_t virq)
+{
+	switch (virq) {
+	case VIRQ_TIMER:
+	case VIRQ_DEBUG:
+	case VIRQ_XENOPROF:
+	case VIRQ_XENPMU:
+		return false;
+	default:
+		return virq < NR_VIRQS;
+	}
+}
+
+long domctl_set_virq_handler(struct domctl_call *c)
+{
+	uint32_t virq = c->op.u.set_virq_handler.virq;
+
+	if (!virq_is_global(virq))
+		return -EINVAL;
+	evtchn_set_global_virq_handler(c->d, virq);
+	return 0;
+}
+
+long domctl_set_target(struct domctl_call *c)
+{
+	domid_t target = c->op.u.set_target.target;
+	struct domain *t = domain_get(target);
+
+	if (!t)
+		return -ESRCH;
+	domain_put(t);
+	if (t == c->d)
+		return -EINVAL;
+	c->d->dm_target = target;
+	return 0;
+}

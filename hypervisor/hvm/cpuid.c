@@ -1,0 +1,419 @@
+/*
+ * hvm/cpuid.c: see cpuid.h. Owns the system policies, made once at boot, read-only afterwards; a domain's policy changes
+ * only while the domain has not run. No locks.
+ *
+ * A policy is a sorted list of leaves. What a guest may have is a white list of feature words; leaves that are not
+ * feature words pass as the host has them, except those that describe what a guest does not get.
+ */
+#include "hvm/cpuid.h"
+
+#include "core/domain.h"
+#include "core/heap.h"
+#include "core/log.h"
+#include "hvm/hvm.h"
+#include "lib/lib.h"
+#include "port/cpu.h"
+#include "port/machine.h"
+
+#define NO_SUBLEAF    XEN_CPUID_INPUT_UNUSED
+#define XEN_BASE      0x40000000u
+#define CR4_OSXSAVE   BIT(18)
+#define CR4_PKE	      BIT(22)
+
+enum reg { A, B, C, D };
+
+/* The feature words of xen/arch-x86/cpufeatureset.h, by index: where each lives, and what a guest may see of it. */
+struct word {
+	uint32_t leaf, subleaf;
+	enum reg reg;
+	uint32_t allowed;
+};
+
+static const struct word words[] = {
+	{ 1, NO_SUBLEAF, D, 0x178bfbff },
+	{ 1, NO_SUBLEAF, C, 0xf7f83203 & ~BIT(27) },
+	{ 0x80000001, NO_SUBLEAF, D, 0xee5bf3ff & ~BIT(28) },
+	{ 0x80000001, NO_SUBLEAF, C, 0x002109f3 },
+	{ 0xd, 1, A, 0x7 },
+	{ 7, 0, B, 0xf1bf07a9 & ~BIT(25) & ~BIT(26) & ~BIT(27) & ~BIT(4) },
+	{ 7, 0, C, 0x00405f47 },
+	{ 0x80000007, NO_SUBLEAF, D, 0x100 },
+	{ 0x80000008, NO_SUBLEAF, B, 0x205 },
+	{ 7, 0, D, 0x00004410 },
+	{ 7, 1, A, 0x00001c30 },
+	{ 0x80000021, NO_SUBLEAF, A, 0x44 },
+	{ 7, 1, B, 0 },
+	{ 7, 2, D, 0 },
+	{ 7, 1, C, 0 },
+	{ 7, 1, D, 0 },
+};
+
+#define NEED_XSAVE_1C (BIT(26) | BIT(28) | BIT(29) | BIT(12)) /* XSAVE, AVX, F16C, FMA */
+#define NEED_XSAVE_7B (BIT(5) | BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31))
+#define ALWAYS_1C     (BIT(21) | BIT(24) | BIT(31)) /* x2APIC, TSC deadline, hypervisor: ours, whatever the host has */
+
+static struct cpuid_policy system_policy[CPUID_SYSTEMS];
+
+static bool before(const xen_cpuid_leaf_t *l, uint32_t leaf, uint32_t subleaf)
+{
+	return l->leaf < leaf || (l->leaf == leaf && l->subleaf < subleaf);
+}
+
+/* Index of the first entry not before (leaf, subleaf). */
+static uint32_t position(const struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
+{
+	uint32_t lo = 0, hi = p->nr_leaves;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (before(&p->leaf[mid], leaf, subleaf))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static const xen_cpuid_leaf_t *find(const struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
+{
+	uint32_t i = position(p, leaf, NO_SUBLEAF);
+
+	/* Leaves without subleaves carry NO_SUBLEAF, the greatest value, so they are last of their leaf. */
+	if (i < p->nr_leaves && p->leaf[i].leaf == leaf && p->leaf[i].subleaf == NO_SUBLEAF)
+		return &p->leaf[i];
+	i = position(p, leaf, subleaf);
+	return i < p->nr_leaves && p->leaf[i].leaf == leaf && p->leaf[i].subleaf == subleaf ? &p->leaf[i] : NULL;
+}
+
+static uint32_t *reg_of(xen_cpuid_leaf_t *l, enum reg r)
+{
+	return r == A ? &l->a : r == B ? &l->b : r == C ? &l->c : &l->d;
+}
+
+static void put(struct cpuid_policy *p, const xen_cpuid_leaf_t *l)
+{
+	uint32_t i = position(p, l->leaf, l->subleaf);
+
+	if (i < p->nr_leaves && p->leaf[i].leaf == l->leaf && p->leaf[i].subleaf == l->subleaf) {
+		p->leaf[i] = *l;
+		return;
+	}
+	if (p->nr_leaves == CPUID_MAX_LEAVES)
+		return;
+	memmove(&p->leaf[i + 1], &p->leaf[i], (p->nr_leaves - i) * sizeof(p->leaf[0]));
+	p->leaf[i] = *l;
+	p->nr_leaves++;
+}
+
+static uint32_t word_value(const struct cpuid_policy *p, unsigned w)
+{
+	const xen_cpuid_leaf_t *l = find(p, words[w].leaf, words[w].subleaf);
+
+	return l ? *reg_of((xen_cpuid_leaf_t *)l, words[w].reg) : 0;
+}
+
+/* --- building --- */
+
+static void add_host(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
+{
+	uint32_t r[4];
+	xen_cpuid_leaf_t l = { .leaf = leaf, .subleaf = subleaf };
+
+	port_cpuid(leaf, subleaf == NO_SUBLEAF ? 0 : subleaf, r);
+	l.a = r[0];
+	l.b = r[1];
+	l.c = r[2];
+	l.d = r[3];
+	put(p, &l);
+}
+
+static void add_basic(struct cpuid_policy *p, uint32_t leaf)
+{
+	uint32_t r[4], last = 0;
+
+	switch (leaf) {
+	case 4:
+		for (uint32_t i = 0; i < 6; i++) {
+			port_cpuid(4, i, r);
+			if (!(r[0] & 0x1f))
+				return;
+			add_host(p, 4, i);
+		}
+		return;
+	case 7:
+		port_cpuid(7, 0, r);
+		last = MIN(r[0], 2u);
+		break;
+	case 0xb:
+		last = 1;
+		break;
+	case 0xd:
+		last = 1;
+		break;
+	default:
+		add_host(p, leaf, NO_SUBLEAF);
+		return;
+	}
+	for (uint32_t i = 0; i <= last; i++)
+		add_host(p, leaf, i);
+	if (leaf == 0xd)
+		for (uint32_t i = 2; i < 63; i++)
+			if (port_host_xcr0() & BIT(i))
+				add_host(p, 0xd, i);
+}
+
+static void build_host(struct cpuid_policy *p)
+{
+	uint32_t r[4], max;
+
+	port_cpuid(0, 0, r);
+	max = MIN(r[0], 0xdu);
+	for (uint32_t leaf = 0; leaf <= max; leaf++)
+		add_basic(p, leaf);
+	port_cpuid(0x80000000, 0, r);
+	max = MIN(r[0], 0x80000021u);
+	for (uint32_t leaf = 0x80000000; leaf <= max && p->nr_leaves < CPUID_MAX_LEAVES; leaf++)
+		add_host(p, leaf, NO_SUBLEAF);
+	p->nr_msrs = 0;
+}
+
+static void zero_leaf(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
+{
+	xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(p, leaf, subleaf);
+
+	if (l)
+		l->a = l->b = l->c = l->d = 0;
+}
+
+/* The most a guest can have: the host's leaves, feature words cut to the white list. */
+static void build_guest(struct cpuid_policy *p, const struct cpuid_policy *host)
+{
+	bool xsave = port_host_xcr0() != 0;
+	xen_cpuid_leaf_t *l;
+
+	*p = *host;
+	for (unsigned w = 0; w < ARRAY_SIZE(words); w++) {
+		l = (xen_cpuid_leaf_t *)find(p, words[w].leaf, words[w].subleaf);
+		if (l)
+			*reg_of(l, words[w].reg) &= words[w].allowed;
+	}
+	l = (xen_cpuid_leaf_t *)find(p, 1, NO_SUBLEAF);
+	if (!xsave)
+		l->c &= ~NEED_XSAVE_1C;
+	l->c |= ALWAYS_1C;
+	l->b &= 0x0000ffff;
+	l = (xen_cpuid_leaf_t *)find(p, 7, 0);
+	if (l && !xsave)
+		l->b &= ~NEED_XSAVE_7B;
+	zero_leaf(p, 5, NO_SUBLEAF);  /* MONITOR */
+	zero_leaf(p, 0xa, NO_SUBLEAF); /* performance counters */
+	zero_leaf(p, 3, NO_SUBLEAF);
+	for (uint32_t i = 0; i < 2; i++)
+		zero_leaf(p, 0xb, i);
+	if (!xsave)
+		for (uint32_t i = 0; i < 63; i++)
+			zero_leaf(p, 0xd, i);
+	l = (xen_cpuid_leaf_t *)find(p, 6, NO_SUBLEAF);
+	if (l) {
+		l->a &= BIT(2); /* ARAT */
+		l->b = l->c = l->d = 0;
+	}
+	for (uint32_t leaf = 0x80000009; leaf < 0x80000021; leaf++)
+		zero_leaf(p, leaf, NO_SUBLEAF);
+	l = (xen_cpuid_leaf_t *)find(p, 0x80000008, NO_SUBLEAF);
+	if (l) {
+		l->a &= 0xffff;
+		l->c = l->d = 0;
+	}
+}
+
+void cpuid_init(void)
+{
+	struct cpuid_policy *raw = &system_policy[CPUID_RAW];
+
+	build_host(raw);
+	system_policy[CPUID_HOST] = *raw;
+	build_guest(&system_policy[CPUID_HVM_MAX], raw);
+	system_policy[CPUID_HVM_DEFAULT] = system_policy[CPUID_HVM_MAX];
+}
+
+const struct cpuid_policy *cpuid_system(enum cpuid_system which)
+{
+	return &system_policy[which];
+}
+
+unsigned cpuid_featureset(unsigned index, uint32_t *out, unsigned max)
+{
+	static const uint8_t which[] = { CPUID_RAW,	CPUID_HOST,   CPUID_PV_DEFAULT,
+					 CPUID_HVM_DEFAULT, CPUID_PV_MAX, CPUID_HVM_MAX };
+	unsigned n = MIN(max, (unsigned)ARRAY_SIZE(words));
+
+	if (index >= ARRAY_SIZE(which))
+		return 0;
+	for (unsigned w = 0; w < n; w++)
+		out[w] = word_value(&system_policy[which[index]], w);
+	return ARRAY_SIZE(words);
+}
+
+int cpuid_domain_init(struct domain *d)
+{
+	d->cpuid = heap_new(struct cpuid_policy);
+	if (!d->cpuid)
+		return -ENOMEM;
+	*d->cpuid = system_policy[CPUID_HVM_DEFAULT];
+	return 0;
+}
+
+/* A leaf the tool stack gives: known, and not above what the host has. Xen's own leaves are accepted and made by us. */
+static bool acceptable(const struct cpuid_policy *max, const xen_cpuid_leaf_t *l)
+{
+	if (l->leaf >= XEN_BASE && l->leaf < XEN_BASE + 0x200)
+		return true;
+	if (l->leaf == 0 || l->leaf == 0x80000000)
+		return l->a <= find(max, l->leaf, NO_SUBLEAF)->a || l->a <= (l->leaf | 0xd);
+	return l->leaf <= 0xd || (l->leaf >= 0x80000000 && l->leaf <= 0x80000021);
+}
+
+int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs, uint32_t nr_msrs,
+	      uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr)
+{
+	const struct cpuid_policy *max = &system_policy[CPUID_HVM_MAX];
+
+	*bad_leaf = *bad_subleaf = *bad_msr = ~0u;
+	for (uint32_t i = 0; i < nr; i++)
+		if (!acceptable(max, &leaves[i])) {
+			*bad_leaf = leaves[i].leaf;
+			*bad_subleaf = leaves[i].subleaf;
+			return -EINVAL;
+		}
+	for (uint32_t i = 0; i < nr_msrs; i++)
+		if (msrs[i].idx != 0xce && msrs[i].idx != 0x10a) {
+			*bad_msr = msrs[i].idx;
+			return -EINVAL;
+		}
+	for (uint32_t i = 0; i < nr; i++)
+		if (leaves[i].leaf < XEN_BASE || leaves[i].leaf >= 0x80000000)
+			put(d->cpuid, &leaves[i]);
+	for (unsigned w = 0; w < ARRAY_SIZE(words); w++) {
+		xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(d->cpuid, words[w].leaf, words[w].subleaf);
+
+		if (l)
+			*reg_of(l, words[w].reg) &= word_value(max, w);
+	}
+	return 0;
+}
+
+bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigned bit)
+{
+	const xen_cpuid_leaf_t *l = find(d->cpuid, leaf, 0);
+
+	return l && (*reg_of((xen_cpuid_leaf_t *)l, (enum reg)reg) & BIT(bit));
+}
+
+/* --- reading --- */
+
+static void tsc_leaf(struct vcpu *v, uint32_t subleaf, uint32_t out[4])
+{
+	uint64_t offset = port_tsc_to_ns(0) + v->hvm->tsc_offset;
+	int8_t shift;
+
+	switch (subleaf) {
+	case 0:
+		out[0] = BIT(1) | (cpuid_has(v->domain, 0x80000001, D, 27) ? BIT(2) : 0);
+		out[1] = v->domain->tsc_mode;
+		out[2] = v->domain->tsc_khz;
+		out[3] = v->domain->tsc_incarnation;
+		break;
+	case 1:
+		out[0] = (uint32_t)offset;
+		out[1] = (uint32_t)(offset >> 32);
+		port_tsc_scale(&out[2], &shift);
+		out[3] = (uint32_t)(int32_t)shift;
+		break;
+	case 2:
+		out[0] = (uint32_t)port_tsc_khz();
+		break;
+	}
+}
+
+static void xen_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	switch (leaf) {
+	case 0:
+		out[0] = XEN_BASE + XEN_CPUID_MAX_NUM_LEAVES;
+		out[1] = XEN_CPUID_SIGNATURE_EBX;
+		out[2] = XEN_CPUID_SIGNATURE_ECX;
+		out[3] = XEN_CPUID_SIGNATURE_EDX;
+		break;
+	case 1:
+		out[0] = 4 << 16 | 17;
+		break;
+	case 2:
+		out[0] = 1;
+		out[1] = XEN_BASE; /* the hypercall page's MSR */
+		break;
+	case 3:
+		tsc_leaf(v, subleaf, out);
+		break;
+	case 4:
+		if (subleaf)
+			break;
+		out[0] = XEN_HVM_CPUID_VCPU_ID_PRESENT | XEN_HVM_CPUID_DOMID_PRESENT | XEN_HVM_CPUID_UPCALL_VECTOR;
+		out[1] = v->id;
+		out[2] = v->domain->id;
+		break;
+	}
+}
+
+/* Bits that depend on the vCPU's state, or that only the CPU itself knows. */
+static void dynamic(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t live[4];
+
+	switch (leaf) {
+	case 1:
+		out[1] = (out[1] & 0x00ffffff) | v->id * 2 << 24;
+		if (hvm_get_cr(v, 4) & CR4_OSXSAVE)
+			out[2] |= BIT(27);
+		if (!(v->hvm->lapic.base_msr & BIT(11)))
+			out[3] &= ~(uint32_t)BIT(9);
+		break;
+	case 7:
+		if (subleaf == 0 && (hvm_get_cr(v, 4) & CR4_PKE))
+			out[2] |= BIT(4);
+		break;
+	case 0xb:
+		out[2] = (out[2] & ~0xffu) | (subleaf & 0xff);
+		out[3] = v->id * 2;
+		break;
+	case 0xd:
+		if (subleaf < 2 && port_host_xcr0()) {
+			port_cpuid(0xd, subleaf, live);
+			out[1] = live[1]; /* the size for the XCR0 in force, the guest's own */
+		}
+		break;
+	}
+}
+
+void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	const struct cpuid_policy *p = v->domain->cpuid;
+	const xen_cpuid_leaf_t *l;
+
+	out[0] = out[1] = out[2] = out[3] = 0;
+	if (leaf >= XEN_BASE && leaf < 0x80000000) {
+		if (leaf <= XEN_BASE + XEN_CPUID_MAX_NUM_LEAVES)
+			xen_leaf(v, leaf - XEN_BASE, subleaf, out);
+		return;
+	}
+	l = find(p, leaf, subleaf);
+	if (l) {
+		out[0] = l->a;
+		out[1] = l->b;
+		out[2] = l->c;
+		out[3] = l->d;
+	}
+	if (leaf && leaf <= 0xd)
+		dynamic(v, leaf, subleaf, out);
+}

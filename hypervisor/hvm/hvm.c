@@ -1,0 +1,464 @@
+/*
+ * hvm/hvm.c: the virtual machine as a whole: making and destroying its state, reset and start states, register access,
+ * injection; and what core/ asks through port/guest.h. Owns struct hvm_domain and struct hvm_vcpu.
+ * Locks: none of its own; a vCPU's state is touched by the CPU that runs it, or while it is paused or down.
+ */
+#include "hvm/hvm.h"
+
+#include "core/guestmem.h"
+#include "core/heap.h"
+#include "core/log.h"
+#include "core/policy.h"
+#include "core/time.h"
+#include "hvm/cpuid.h"
+#include "hvm/io.h"
+#include "hvm/msr.h"
+#include "hvm/run.h"
+#include "hvm/vendor.h"
+#include "hvm/vmcb.h"
+#include "hvm/vpci.h"
+#include "lib/lib.h"
+#include "port/cpu.h"
+#include "port/guest.h"
+#include "port/machine.h"
+
+#define CR0_PE	  BIT(0)
+#define CR0_ET	  BIT(4)
+#define CR0_NW	  BIT(29)
+#define CR0_CD	  BIT(30)
+#define CR0_PG	  BIT(31)
+#define EFER_LMA  BIT(10)
+#define EFER_SVME BIT(12)
+#define FLAG_IF	  BIT(9)
+#define FLAG_VM	  BIT(17)
+
+#define ATTR_CODE16 0x009bu /* present, DPL 0, code, readable, accessed */
+#define ATTR_DATA16 0x0093u
+#define ATTR_CODE32 0x0c9bu
+#define ATTR_DATA32 0x0c93u
+#define ATTR_LDT    0x0082u
+#define ATTR_TSS    0x008bu
+
+/* --- life --- */
+
+int guest_domain_init(struct domain *d)
+{
+	int rc;
+
+	d->hvm = heap_new(struct hvm_domain);
+	if (!d->hvm)
+		return -ENOMEM;
+	d->hvm->msr_bitmap = msr_bitmap();
+	rc = io_domain_init(d);
+	if (!rc)
+		rc = cpuid_domain_init(d);
+	if (rc)
+		return rc;
+	if (d->rights & RIGHT_HARDWARE)
+		vioapic_init(d, port_gsi_count());
+	vpit_init(d);
+	return 0;
+}
+
+void guest_domain_destroy(struct domain *d)
+{
+	timer_stop(&d->hvm->pit.timer);
+	if (d->hvm->vpci)
+		vpci_destroy(d);
+	if (d->hvm->io_bitmap)
+		io_domain_destroy(d);
+	if (d->cpuid)
+		heap_free(d->cpuid, sizeof(*d->cpuid));
+	heap_free(d->hvm, sizeof(*d->hvm));
+	d->hvm = NULL;
+}
+
+int guest_vcpu_init(struct vcpu *v)
+{
+	struct hvm_vcpu *h = heap_new(struct hvm_vcpu);
+	int rc = -ENOMEM;
+
+	if (!h)
+		return rc;
+	v->hvm = h;
+	h->fpu = heap_alloc_pages(0);
+	if (h->fpu)
+		rc = svm_vcpu_init(v);
+	if (rc) {
+		guest_vcpu_destroy(v);
+		return rc;
+	}
+	vlapic_init(v);
+	hvm_reset(v);
+	return 0;
+}
+
+void guest_vcpu_destroy(struct vcpu *v)
+{
+	struct hvm_vcpu *h = v->hvm;
+
+	run_forget(v);
+	timer_stop(&h->lapic.timer);
+	svm_vcpu_destroy(v);
+	if (h->fpu)
+		heap_free_pages(h->fpu, 0);
+	heap_free(h, sizeof(*h));
+	v->hvm = NULL;
+}
+
+/* --- start states --- */
+
+static void set_flat(struct vcpu *v, enum seg s, uint16_t sel, uint16_t attr, uint32_t limit)
+{
+	struct segment g = { .sel = sel, .attr = attr, .limit = limit, .base = 0 };
+
+	hvm_set_segment(v, s, &g);
+}
+
+void hvm_reset(struct vcpu *v)
+{
+	struct hvm_vcpu *h = v->hvm;
+	struct vmcb *c = svm_vmcb(v);
+
+	memset(&v->regs, 0, sizeof(v->regs));
+	for (enum seg s = SEG_ES; s <= SEG_GS; s++)
+		set_flat(v, s, 0, ATTR_DATA16, 0xffff);
+	c->seg[SEG_CS] = (struct segment){ .sel = 0xf000, .attr = ATTR_CODE16, .limit = 0xffff, .base = 0xffff0000 };
+	set_flat(v, SEG_GDTR, 0, 0, 0xffff);
+	set_flat(v, SEG_IDTR, 0, 0, 0xffff);
+	set_flat(v, SEG_LDTR, 0, ATTR_LDT, 0xffff);
+	set_flat(v, SEG_TR, 0, ATTR_TSS, 0xffff);
+	c->cpl = 0;
+	c->efer = EFER_SVME;
+	c->cr0 = CR0_ET | CR0_CD | CR0_NW;
+	c->cr2 = c->cr3 = c->cr4 = 0;
+	c->dr6 = 0xffff0ff0;
+	c->dr7 = 0x400;
+	v->regs.rflags = 2;
+	v->regs.rip = 0xfff0;
+	v->regs.rdx = 0x600;
+	h->inject.vector = EVENT_NONE;
+	h->nmi_pending = h->nmi_masked = h->init_pending = false;
+	h->xcr0 = 1;
+	port_fpu_init(h->fpu);
+	svm_flush_tlb(v);
+}
+
+void hvm_sipi(struct vcpu *v, uint8_t vector)
+{
+	hvm_reset(v);
+	svm_vmcb(v)->seg[SEG_CS] = (struct segment){
+		.sel = (uint16_t)(vector << 8), .attr = ATTR_CODE16, .limit = 0xffff, .base = (uint64_t)vector << 12
+	};
+	v->regs.rip = 0;
+	v->hvm->init_pending = false;
+	v->initialised = true;
+	time_update_vcpu(v);
+	sched_up(v);
+}
+
+void hvm_start_pvh(struct vcpu *v, uint32_t eip, uint32_t ebx)
+{
+	hvm_reset(v);
+	for (enum seg s = SEG_ES; s <= SEG_GS; s++)
+		set_flat(v, s, 0, ATTR_DATA32, ~0u);
+	set_flat(v, SEG_CS, 0, ATTR_CODE32, ~0u);
+	set_flat(v, SEG_TR, 0, ATTR_TSS, 0x67);
+	svm_vmcb(v)->cr0 = CR0_PE | CR0_ET;
+	v->regs.rdx = 0;
+	v->regs.rip = eip;
+	v->regs.rbx = ebx;
+	v->initialised = true;
+}
+
+/* VCPUOP_initialise of an HVM domain: xen/hvm/hvm_vcpu.h. Everything is checked before v is touched. */
+static bool segment_ok(const struct segment *g, bool code)
+{
+	bool present = g->attr & 0x80;
+
+	return !present || ((g->attr & 0x10) && (!code || (g->attr & 8)));
+}
+
+int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
+{
+	struct segment cs, ds, ss, es, tr;
+	struct vmcb *c = svm_vmcb(v);
+
+	if (ctx->mode != VCPU_HVM_MODE_32B && ctx->mode != VCPU_HVM_MODE_64B)
+		return -EINVAL;
+	if (ctx->mode == VCPU_HVM_MODE_32B) {
+		const struct vcpu_hvm_x86_32 *r = &ctx->cpu_regs.x86_32;
+
+		cs = (struct segment){ 0, r->cs_ar, r->cs_limit, r->cs_base };
+		ds = (struct segment){ 0, r->ds_ar, r->ds_limit, r->ds_base };
+		ss = (struct segment){ 0, r->ss_ar, r->ss_limit, r->ss_base };
+		es = (struct segment){ 0, r->es_ar, r->es_limit, r->es_base };
+		tr = (struct segment){ 0, r->tr_ar, r->tr_limit, r->tr_base };
+		if (!(cs.attr & 0x80) || !segment_ok(&cs, true) || !segment_ok(&ds, false) || !segment_ok(&ss, false) ||
+		    !segment_ok(&es, false) || (r->eflags & FLAG_VM) || !(r->eflags & 2))
+			return -EINVAL;
+		hvm_reset(v);
+		v->regs = (struct regs){ .rax = r->eax, .rcx = r->ecx, .rdx = r->edx, .rbx = r->ebx, .rsp = r->esp,
+					 .rbp = r->ebp, .rsi = r->esi, .rdi = r->edi, .rip = r->eip, .rflags = r->eflags };
+		c->cr0 = r->cr0 | CR0_ET;
+		c->cr3 = r->cr3;
+		c->cr4 = r->cr4;
+		c->efer = r->efer | EFER_SVME;
+	} else {
+		const struct vcpu_hvm_x86_64 *r = &ctx->cpu_regs.x86_64;
+
+		if (!(r->cr0 & CR0_PG) || !(r->cr0 & CR0_PE) || !(r->cr4 & BIT(5)) || !(r->efer & EFER_LMA))
+			return -EINVAL;
+		cs = (struct segment){ 0, 0xa9b, ~0u, 0 };
+		ds = ss = es = (struct segment){ 0, ATTR_DATA32, ~0u, 0 };
+		tr = (struct segment){ 0, ATTR_TSS, 0x67, 0 };
+		hvm_reset(v);
+		v->regs = (struct regs){ .rax = r->rax, .rcx = r->rcx, .rdx = r->rdx, .rbx = r->rbx, .rsp = r->rsp,
+					 .rbp = r->rbp, .rsi = r->rsi, .rdi = r->rdi, .rip = r->rip, .rflags = r->rflags };
+		c->cr0 = r->cr0 | CR0_ET;
+		c->cr3 = r->cr3;
+		c->cr4 = r->cr4;
+		c->efer = r->efer | EFER_SVME;
+	}
+	c->seg[SEG_CS] = cs;
+	c->seg[SEG_DS] = ds;
+	c->seg[SEG_SS] = ss;
+	c->seg[SEG_ES] = es;
+	c->seg[SEG_TR] = tr;
+	c->cpl = ss.attr >> 5 & 3;
+	v->initialised = true;
+	return 0;
+}
+
+/* --- registers --- */
+
+void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
+{
+	*out = svm_vmcb(v)->seg[s];
+}
+
+void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	c->seg[s] = *in;
+	if (s == SEG_SS)
+		c->cpl = in->attr >> 5 & 3;
+}
+
+uint64_t hvm_get_cr(struct vcpu *v, unsigned cr)
+{
+	const struct vmcb *c = svm_vmcb(v);
+
+	switch (cr) {
+	case 0:
+		return c->cr0;
+	case 2:
+		return c->cr2;
+	case 3:
+		return c->cr3;
+	case 4:
+		return c->cr4;
+	case 8:
+		return vlapic_get_tpr(v) >> 4;
+	}
+	panic("read of CR%u", cr);
+}
+
+void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	switch (cr) {
+	case 0:
+		c->cr0 = value | CR0_ET;
+		break;
+	case 2:
+		c->cr2 = value;
+		break;
+	case 3:
+		c->cr3 = value;
+		break;
+	case 4:
+		c->cr4 = value;
+		break;
+	case 8:
+		vlapic_set_tpr(v, (uint8_t)(value << 4));
+		return;
+	default:
+		panic("write of CR%u", cr);
+	}
+	svm_flush_tlb(v);
+}
+
+uint64_t hvm_get_efer(struct vcpu *v)
+{
+	return svm_vmcb(v)->efer & ~EFER_SVME;
+}
+
+void hvm_set_efer(struct vcpu *v, uint64_t value)
+{
+	svm_vmcb(v)->efer = value | EFER_SVME;
+	svm_flush_tlb(v);
+}
+
+enum cpu_mode hvm_mode(struct vcpu *v)
+{
+	const struct vmcb *c = svm_vmcb(v);
+
+	if ((c->efer & EFER_LMA) && (c->seg[SEG_CS].attr & BIT(9)))
+		return MODE_64;
+	if (!(c->cr0 & CR0_PE))
+		return MODE_REAL;
+	if (v->regs.rflags & FLAG_VM)
+		return MODE_V86;
+	return c->seg[SEG_CS].attr & BIT(10) ? MODE_32 : MODE_16;
+}
+
+unsigned hvm_cpl(struct vcpu *v)
+{
+	return svm_vmcb(v)->cpl;
+}
+
+void guest_paging_state(struct vcpu *v, struct guest_paging *out)
+{
+	const struct vmcb *c = svm_vmcb(v);
+
+	out->cr0 = c->cr0;
+	out->cr3 = c->cr3;
+	out->cr4 = c->cr4;
+	out->efer = c->efer;
+	out->rflags = v->regs.rflags;
+	out->cpl = c->cpl;
+}
+
+/* --- injection --- */
+
+static bool contributory(unsigned vector)
+{
+	return vector == 0 || (vector >= 10 && vector <= 13);
+}
+
+/* Two exceptions at once become a double fault where the architecture says so (APM vol. 2, 8.2.9), three a shutdown. */
+void hvm_inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	struct hvm_vcpu *h = v->hvm;
+	unsigned first = h->inject.vector;
+
+	if (first != EVENT_NONE && h->inject.type == 3) {
+		if (first == 8) {
+			domain_crash(v->domain, "triple fault");
+			return;
+		}
+		if ((contributory(first) && contributory(vector)) ||
+		    (first == 14 && (contributory(vector) || vector == 14))) {
+			vector = 8;
+			has_error = true;
+			error = 0;
+		}
+	}
+	h->inject.vector = (uint8_t)vector;
+	h->inject.type = 3;
+	h->inject.has_error = has_error;
+	h->inject.error = error;
+}
+
+void hvm_inject_gp(struct vcpu *v)
+{
+	hvm_inject_exception(v, 13, true, 0);
+}
+
+void hvm_inject_ud(struct vcpu *v)
+{
+	hvm_inject_exception(v, 6, false, 0);
+}
+
+void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code)
+{
+	svm_vmcb(v)->cr2 = addr;
+	hvm_inject_exception(v, 14, true, code);
+}
+
+void hvm_advance(struct vcpu *v, unsigned length)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	v->regs.rip += length;
+	if (unlikely(hvm_mode(v) != MODE_64))
+		v->regs.rip = (uint32_t)v->regs.rip;
+	c->shadow = 0;
+}
+
+/* --- what core/ asks (port/guest.h) --- */
+
+void guest_event_pending(struct vcpu *v)
+{
+	uint8_t vector = v->hvm->upcall_vector;
+
+	if (vector)
+		vlapic_set_irq(v, vector, false);
+	else if (v->domain->hvm->callback_gsi && v->domain->hvm->ioapic.nr_pins)
+		vioapic_pulse(v->domain, v->domain->hvm->callback_gsi);
+	sched_wake(v);
+}
+
+bool guest_interrupt_pending(struct vcpu *v)
+{
+	const struct hvm_vcpu *h = v->hvm;
+
+	return h->inject.vector != EVENT_NONE || h->nmi_pending || vlapic_pending(v) >= 0 ||
+	       (v->info->evtchn_upcall_pending && (v->domain->hvm->callback_vector || v->sched.polling));
+}
+
+void guest_timer(struct vcpu *v, unsigned kind)
+{
+	if (kind == TIMER_VLAPIC)
+		vlapic_timer(v);
+	else
+		vpit_timer(v);
+}
+
+void guest_tlb_flush(struct domain *d)
+{
+	if (d->hvm)
+		__atomic_fetch_add(&d->hvm->tlb_gen, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t guest_tsc(struct vcpu *v, uint64_t host_tsc)
+{
+	return host_tsc + v->hvm->tsc_offset;
+}
+
+void guest_dump(struct vcpu *v)
+{
+	svm_dump(v);
+}
+
+void guest_release_irqs(struct domain *d)
+{
+	irq_domain_release(d);
+}
+
+void guest_switch_out(struct vcpu *v)
+{
+	struct hvm_vcpu *h = v->hvm;
+
+	if (port_host_xcr0())
+		port_set_xcr0(port_host_xcr0());
+	port_fpu_save(h->fpu);
+	if (h->debug_used)
+		port_dr_save(h->dr);
+	guestmem_leave();
+}
+
+void guest_switch_in(struct vcpu *v)
+{
+	struct hvm_vcpu *h = v->hvm;
+
+	port_fpu_restore(h->fpu);
+	if (port_host_xcr0())
+		port_set_xcr0(h->xcr0);
+	if (h->debug_used)
+		port_dr_restore(h->dr);
+	time_update_vcpu(v);
+}

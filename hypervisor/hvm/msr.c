@@ -1,0 +1,291 @@
+/*
+ * hvm/msr.c: model-specific registers of a guest. Owns the MSR bitmap all domains share (APM vol. 2, 15.11): the few MSRs
+ * that the VMCB switches with the guest do not exit. No locks.
+ */
+#include "hvm/msr.h"
+
+#include "core/domain.h"
+#include "core/guestmem.h"
+#include "core/heap.h"
+#include "hvm/cpuid.h"
+#include "hvm/hvm.h"
+#include "hvm/vendor.h"
+#include "hvm/vmcb.h"
+#include "lib/lib.h"
+#include "port/cpu.h"
+#include "port/machine.h"
+#include "port/upcall.h"
+
+#define MSR_TSC		   0x10u
+#define MSR_PLATFORM_ID	   0x17u
+#define MSR_APIC_BASE	   0x1bu
+#define MSR_BIOS_SIGN	   0x8bu
+#define MSR_MTRR_CAP	   0xfeu
+#define MSR_SYSENTER_CS	   0x174u
+#define MSR_SYSENTER_ESP   0x175u
+#define MSR_SYSENTER_EIP   0x176u
+#define MSR_MCG_CAP	   0x179u
+#define MSR_MCG_STATUS	   0x17au
+#define MSR_MCG_CTL	   0x17bu
+#define MSR_MISC_ENABLE	   0x1a0u
+#define MSR_DEBUGCTL	   0x1d9u
+#define MSR_MTRR_VAR0	   0x200u
+#define MSR_MTRR_FIX64K	   0x250u
+#define MSR_PAT		   0x277u
+#define MSR_MTRR_DEF_TYPE  0x2ffu
+#define MSR_MC0_CTL	   0x400u
+#define MSR_TSC_DEADLINE   0x6e0u
+#define MSR_X2APIC	   0x800u
+#define MSR_XEN_PAGE	   0x40000000u
+#define MSR_EFER	   0xc0000080u
+#define MSR_STAR	   0xc0000081u
+#define MSR_LSTAR	   0xc0000082u
+#define MSR_CSTAR	   0xc0000083u
+#define MSR_SFMASK	   0xc0000084u
+#define MSR_FS_BASE	   0xc0000100u
+#define MSR_GS_BASE	   0xc0000101u
+#define MSR_KERNEL_GS_BASE 0xc0000102u
+#define MSR_TSC_AUX	   0xc0000103u
+#define MSR_PERFEVTSEL0	   0xc0010000u
+#define MSR_SYSCFG	   0xc0010010u
+#define MSR_HWCR	   0xc0010015u
+#define MSR_NB_CFG	   0xc001001fu
+#define MSR_VM_CR	   0xc0010114u
+#define MSR_OSVW_ID	   0xc0010140u
+#define MSR_OSVW_STATUS	   0xc0010141u
+#define MSR_DE_CFG	   0xc0011029u
+#define MSR_PATCH_LEVEL	   MSR_BIOS_SIGN
+
+#define MTRR_VARIABLE	   8u
+#define MCE_BANKS	   2u
+#define EFER_SCE	   BIT(0)
+#define EFER_LME	   BIT(8)
+#define EFER_LMA	   BIT(10)
+#define EFER_NX		   BIT(11)
+#define EFER_FFXSR	   BIT(14)
+#define CR0_PG		   BIT(31)
+
+static uint8_t *bitmap;
+
+/* Two bits an MSR (read, write) in three ranges of 2 KiB. */
+static void allow(uint32_t msr)
+{
+	uint32_t range = msr >= 0xc0010000 ? 2 : msr >= 0xc0000000 ? 1 : 0;
+	uint32_t bit = range * 2048 * 8 + (msr & 0x1fff) * 2;
+
+	bitmap[bit / 8] &= (uint8_t)~(3u << bit % 8);
+}
+
+int msr_init(void)
+{
+	static const uint32_t direct[] = { MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR, MSR_LSTAR, MSR_CSTAR,
+					   MSR_SFMASK, MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE };
+
+	bitmap = heap_alloc_pages(1);
+	if (!bitmap)
+		return -ENOMEM;
+	memset(bitmap, 0xff, 2 * PAGE_SIZE);
+	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++)
+		allow(direct[i]);
+	return 0;
+}
+
+uint8_t *msr_bitmap(void)
+{
+	return bitmap;
+}
+
+static bool is_mtrr(uint32_t msr)
+{
+	return (msr >= MSR_MTRR_VAR0 && msr < MSR_MTRR_VAR0 + 2 * MTRR_VARIABLE) || msr == MSR_MTRR_FIX64K || msr == 0x258 ||
+	       msr == 0x259 || (msr >= 0x268 && msr <= 0x26f) || msr == MSR_MTRR_DEF_TYPE;
+}
+
+static uint64_t *mtrr(struct hvm_vcpu *h, uint32_t msr)
+{
+	if (msr == MSR_MTRR_DEF_TYPE)
+		return &h->mtrr_def_type;
+	if (msr < MSR_MTRR_FIX64K)
+		return &h->mtrr_var[msr - MSR_MTRR_VAR0];
+	if (msr == MSR_MTRR_FIX64K)
+		return &h->mtrr_fixed[0];
+	if (msr < 0x268)
+		return &h->mtrr_fixed[1 + msr - 0x258];
+	return &h->mtrr_fixed[3 + msr - 0x268];
+}
+
+static bool type_ok(uint8_t t)
+{
+	return t <= 6 && t != 2 && t != 3;
+}
+
+static bool mtrr_write(struct hvm_vcpu *h, uint32_t msr, uint64_t value)
+{
+	if (msr == MSR_MTRR_DEF_TYPE) {
+		if ((value & ~0xcffull) || !type_ok(value & 0xff))
+			return false;
+	} else if (msr < MSR_MTRR_FIX64K) {
+		if (!(msr & 1) && ((value & 0xf00) || !type_ok(value & 0xff)))
+			return false;
+		if ((msr & 1) && (value & 0x7ff))
+			return false;
+	} else {
+		for (unsigned i = 0; i < 8; i++)
+			if (!type_ok((uint8_t)(value >> 8 * i)))
+				return false;
+	}
+	*mtrr(h, msr) = value;
+	return true;
+}
+
+static bool pat_ok(uint64_t value)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		uint8_t t = (uint8_t)(value >> 8 * i);
+
+		if (t > 7 || t == 2 || t == 3)
+			return false;
+	}
+	return true;
+}
+
+static bool efer_write(struct vcpu *v, uint64_t value)
+{
+	uint64_t old = hvm_get_efer(v);
+	uint64_t may = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_FFXSR;
+
+	if (!cpuid_has(v->domain, 0x80000001, 3, 25))
+		may &= ~EFER_FFXSR;
+	if (value & ~may)
+		return false;
+	if (((old ^ value) & EFER_LME) && (hvm_get_cr(v, 0) & CR0_PG))
+		return false;
+	/* LMA follows LME and paging; software cannot change it. */
+	hvm_set_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
+	return true;
+}
+
+/* Machine check banks: reads as none ever failed. CTL reads as all ones (what firmware leaves). */
+static bool is_mce(uint32_t msr)
+{
+	return msr >= MSR_MC0_CTL && msr < MSR_MC0_CTL + 4 * MCE_BANKS;
+}
+
+static bool read_rare(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	bool amd_counter = (msr >= MSR_PERFEVTSEL0 && msr < MSR_PERFEVTSEL0 + 8);
+
+	if (is_mtrr(msr)) {
+		*value = *mtrr(v->hvm, msr);
+		return true;
+	}
+	if (is_mce(msr)) {
+		*value = (msr & 3) == 0 ? ~0ull : 0;
+		return true;
+	}
+	if (amd_counter || msr == MSR_NB_CFG || msr == MSR_SYSCFG || msr == MSR_HWCR || msr == MSR_DEBUGCTL ||
+	    msr == MSR_MCG_STATUS || msr == MSR_PLATFORM_ID || msr == MSR_VM_CR) {
+		*value = 0;
+		return true;
+	}
+	switch (msr) {
+	case MSR_MTRR_CAP:
+		*value = BIT(10) | BIT(8) | MTRR_VARIABLE; /* write-combining, fixed ranges */
+		return true;
+	case MSR_MCG_CAP:
+		*value = MCE_BANKS | BIT(24) | BIT(8);
+		return true;
+	case MSR_MCG_CTL:
+		*value = ~0ull;
+		return true;
+	case MSR_MISC_ENABLE:
+		*value = v->hvm->msr_misc_enable;
+		return false;
+	case MSR_PATCH_LEVEL:
+	case MSR_DE_CFG:
+		if (!port_rdmsr(msr, value))
+			*value = 0;
+		return true;
+	case MSR_TSC_AUX:
+		*value = v->hvm->msr_tsc_aux;
+		return cpuid_has(v->domain, 0x80000001, 3, 27);
+	}
+	return false;
+}
+
+bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	if ((msr >> 8) == MSR_X2APIC >> 8 || msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE)
+		return vlapic_msr_read(v, msr, value);
+	switch (msr) {
+	case MSR_EFER:
+		*value = hvm_get_efer(v);
+		return true;
+	case MSR_TSC:
+		*value = port_tsc() + v->hvm->tsc_offset;
+		return true;
+	case MSR_PAT:
+		*value = svm_vmcb(v)->g_pat;
+		return true;
+	}
+	return read_rare(v, msr, value);
+}
+
+/* The hypercall page: written into the frame the guest names (xen/arch-x86/cpuid.h, leaf 2). */
+static bool hypercall_page(struct vcpu *v, uint64_t value)
+{
+	if (value & ~PAGE_MASK)
+		return false; /* one page, index 0 */
+	return upcall_hypercall_page(v->domain, GFN(value >> PAGE_SHIFT)) == 0;
+}
+
+static void write_tsc(struct vcpu *v, uint64_t value)
+{
+	v->hvm->tsc_offset = value - port_tsc();
+	svm_set_tsc_offset(v, v->hvm->tsc_offset);
+}
+
+static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	if (is_mtrr(msr))
+		return mtrr_write(v->hvm, msr, value);
+	if (is_mce(msr))
+		return (msr & 3) == 0 || !value;
+	if ((msr >= MSR_PERFEVTSEL0 && msr < MSR_PERFEVTSEL0 + 8) || msr == MSR_NB_CFG || msr == MSR_HWCR ||
+	    msr == MSR_DEBUGCTL || msr == MSR_MCG_STATUS || msr == MSR_MCG_CTL || msr == MSR_DE_CFG || msr == MSR_BIOS_SIGN)
+		return true; /* nothing behind it */
+	if (msr == MSR_TSC_AUX && cpuid_has(v->domain, 0x80000001, 3, 27) && !(value >> 32)) {
+		v->hvm->msr_tsc_aux = value;
+		return port_wrmsr(msr, value);
+	}
+	return false;
+}
+
+bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	if ((msr >> 8) == MSR_X2APIC >> 8 || msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE)
+		return vlapic_msr_write(v, msr, value);
+	switch (msr) {
+	case MSR_EFER:
+		return efer_write(v, value);
+	case MSR_TSC:
+		write_tsc(v, value);
+		return true;
+	case MSR_PAT:
+		if (!pat_ok(value))
+			return false;
+		svm_vmcb(v)->g_pat = value;
+		return true;
+	case MSR_XEN_PAGE:
+		return hypercall_page(v, value);
+	}
+	return write_rare(v, msr, value);
+}
+
+bool cr_write(struct vcpu *v, unsigned cr, uint64_t value)
+{
+	if (cr != 8 || (value & ~0xfull))
+		return false;
+	vlapic_set_tpr(v, (uint8_t)(value << 4));
+	return true;
+}

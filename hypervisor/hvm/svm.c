@@ -1,0 +1,368 @@
+/*
+ * hvm/svm.c: AMD SVM (APM vol. 2, chapter 15): decodes #VMEXITs and programs the VMCB. Owns struct svm_vcpu.
+ * Locks: none; a VMCB is touched only by the CPU that runs its vCPU, or while the vCPU is paused.
+ *
+ * External interrupts are offered through the virtual interrupt fields (V_IRQ): the CPU takes the vector when the guest
+ * can. It was taken when V_IRQ is clear at the exit and no delivery was interrupted; only then does the local APIC model
+ * move it from IRR to ISR. So a vector whose delivery faulted simply stays pending.
+ */
+#include "core/frame.h"
+#include "core/heap.h"
+#include "core/log.h"
+#include "hvm/asid.h"
+#include "hvm/vendor.h"
+#include "hvm/vmcb.h"
+#include "lib/lib.h"
+#include "port/cpu.h"
+#include "port/machine.h"
+
+#define CPUID_SVM	      0x8000000au
+#define SVM_NPT		      BIT(0)
+#define SVM_NRIPS	      BIT(3)
+#define SVM_VMCB_CLEAN	      BIT(5)
+#define SVM_FLUSH_BY_ASID     BIT(6)
+#define SVM_DECODE_ASSISTS    BIT(7)
+#define SVM_PAUSE_FILTER      BIT(10)
+#define SVM_VGIF	      BIT(16)
+#define EFER_SVME	      BIT(12)
+#define NO_VECTOR	      (-1)
+
+struct svm_vcpu {
+	struct vmcb *vmcb;
+	uint64_t vmcb_pa;
+	struct asid_vcpu asid;
+	int offered; /* vector in V_IRQ at the last entry, or NO_VECTOR */
+	bool offered_direct; /* it came from the callback vector, not from the local APIC */
+};
+
+struct svm_features svm_features;
+static struct asid_cpu asids[NR_CPUS];
+
+int svm_init(void)
+{
+	uint32_t r[4];
+
+	port_cpuid(0x80000000, 0, r);
+	if (r[0] < CPUID_SVM) {
+		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested paging");
+		return -ENODEV;
+	}
+	port_cpuid(0x80000001, 0, r);
+	if (!(r[2] & BIT(2))) {
+		log_err("this CPU has no AMD SVM; enable it in the firmware (or give QEMU a CPU model with +svm)");
+		return -ENODEV;
+	}
+	port_cpuid(CPUID_SVM, 0, r);
+	svm_features = (struct svm_features){
+		.npt = r[3] & SVM_NPT,
+		.nrips = r[3] & SVM_NRIPS,
+		.vmcb_clean = r[3] & SVM_VMCB_CLEAN,
+		.flush_by_asid = r[3] & SVM_FLUSH_BY_ASID,
+		.decode_assists = r[3] & SVM_DECODE_ASSISTS,
+		.pause_filter = r[3] & SVM_PAUSE_FILTER,
+		.vgif = r[3] & SVM_VGIF,
+		.asids = r[1],
+	};
+	if (!svm_features.npt) {
+		log_err("this CPU's SVM has no nested paging (CPUID 0x8000000a EDX bit 0); Gossamer needs it");
+		return -ENODEV;
+	}
+	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",
+		 svm_features.decode_assists ? ", decode assists" : "", svm_features.flush_by_asid ? ", flush by ASID" : "",
+		 svm_features.vmcb_clean ? ", VMCB clean bits" : "", svm_features.pause_filter ? ", pause filter" : "");
+	return 0;
+}
+
+int svm_cpu_init(unsigned cpu)
+{
+	mfn_t save = frame_alloc_hyp(0);
+
+	asid_cpu_init(&asids[cpu], svm_features.asids);
+	if (!mfn_valid(save))
+		return -ENOMEM;
+	if (!port_svm_on(save.n << PAGE_SHIFT)) {
+		frame_free_hyp(save, 0);
+		log_err("CPU %u: SVM is locked off by the firmware (VM_CR.SVMDIS); enable it there", cpu);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static void program_controls(struct vcpu *v, struct vmcb *c)
+{
+	const struct hvm_domain *hd = v->domain->hvm;
+
+	c->cr_write = BIT(8);
+	c->dr_read = c->dr_write = 0xffff; /* until the first use: EXIT_DR */
+	c->exceptions = BIT(18);
+	c->general1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+		      INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+	c->general2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
+		      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
+		      INTERCEPT_XSETBV;
+	if (svm_features.pause_filter) {
+		c->general1 |= INTERCEPT_PAUSE;
+		c->pause_count = 3000;
+	}
+	c->iopm_pa = port_direct_mfn(hd->io_bitmap).n << PAGE_SHIFT;
+	c->msrpm_pa = port_direct_mfn(hd->msr_bitmap).n << PAGE_SHIFT;
+	c->vintr = VINTR_MASKING;
+	c->np_enable = 1;
+	c->n_cr3 = v->domain->p2m.root.n << PAGE_SHIFT;
+	c->g_pat = 0x0007040600070406ull; /* power-on value */
+}
+
+int svm_vcpu_init(struct vcpu *v)
+{
+	struct svm_vcpu *s = heap_new(struct svm_vcpu);
+
+	if (!s)
+		return -ENOMEM;
+	s->vmcb = heap_alloc_pages(0);
+	if (!s->vmcb) {
+		heap_free(s, sizeof(*s));
+		return -ENOMEM;
+	}
+	s->vmcb_pa = port_direct_mfn(s->vmcb).n << PAGE_SHIFT;
+	s->offered = NO_VECTOR;
+	program_controls(v, s->vmcb);
+	v->hvm->svm = s;
+	return 0;
+}
+
+void svm_vcpu_destroy(struct vcpu *v)
+{
+	struct svm_vcpu *s = v->hvm->svm;
+
+	if (!s)
+		return;
+	heap_free_pages(s->vmcb, 0);
+	heap_free(s, sizeof(*s));
+	v->hvm->svm = NULL;
+}
+
+void svm_flush_tlb(struct vcpu *v)
+{
+	asid_forget(&v->hvm->svm->asid);
+}
+
+/* --- state access --- */
+
+struct vmcb *svm_vmcb(struct vcpu *v)
+{
+	return v->hvm->svm->vmcb;
+}
+
+/* --- entry --- */
+
+static void program_event(struct hvm_vcpu *h, struct vmcb *c)
+{
+	if (likely(h->inject.vector == EVENT_NONE)) {
+		if (likely(!h->nmi_pending) || h->nmi_masked)
+			return;
+		h->nmi_pending = false;
+		h->nmi_masked = true;
+		c->general1 |= INTERCEPT_IRET;
+		c->event_inj = 2 | 2u << EVENT_TYPE_SHIFT | EVENT_VALID;
+		return;
+	}
+	c->event_inj = h->inject.vector | (uint64_t)h->inject.type << EVENT_TYPE_SHIFT | EVENT_VALID;
+	if (h->inject.has_error)
+		c->event_inj |= EVENT_HAS_ERROR | (uint64_t)h->inject.error << 32;
+	h->inject.vector = EVENT_NONE;
+}
+
+static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
+{
+	int vector = vlapic_pending(v);
+	uint64_t vintr = VINTR_MASKING | (vlapic_get_tpr(v) >> 4);
+
+	s->offered_direct = false;
+	if (unlikely(v->domain->hvm->callback_vector) && v->info->evtchn_upcall_pending && !v->hvm->upcall_vector) {
+		vector = v->domain->hvm->callback_vector;
+		s->offered_direct = true;
+	}
+	s->offered = vector;
+	if (vector != NO_VECTOR)
+		vintr |= VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT | (uint64_t)vector << VINTR_VECTOR_SHIFT;
+	c->vintr = vintr;
+}
+
+static void use_asid(struct svm_vcpu *s, struct vmcb *c)
+{
+	unsigned cpu = port_cpu();
+
+	c->tlb_control = asid_use(&asids[cpu], cpu, &s->asid) ? TLB_FLUSH_ALL : 0;
+	c->asid = s->asid.asid;
+}
+
+void svm_run(struct vcpu *v, struct exit *e)
+{
+	struct svm_vcpu *s = v->hvm->svm;
+	struct vmcb *c = s->vmcb;
+
+	c->rax = v->regs.rax;
+	c->rsp = v->regs.rsp;
+	c->rip = v->regs.rip;
+	c->rflags = v->regs.rflags;
+	use_asid(s, c);
+	program_event(v->hvm, c);
+	offer_interrupt(v, s, c);
+
+	port_svm_enter(s->vmcb_pa, &v->regs.rax);
+
+	v->regs.rax = c->rax;
+	v->regs.rsp = c->rsp;
+	v->regs.rip = c->rip;
+	v->regs.rflags = c->rflags;
+	svm_decode(c, e);
+	/* Taken for good only if the exit did not interrupt its delivery. */
+	if (s->offered != NO_VECTOR && !(c->vintr & VINTR_IRQ) && !s->offered_direct &&
+	    !((e->interrupted & EVENT_VALID) && !(e->interrupted >> EVENT_TYPE_SHIFT & 7)))
+		vlapic_ack(v, (uint8_t)s->offered);
+}
+
+/* --- decode: pure --- */
+
+static void decode_io(const struct vmcb *c, struct exit *e)
+{
+	uint64_t i = c->exit_info1;
+
+	e->kind = EXIT_IO;
+	e->in = i & 1;
+	e->string = i & BIT(2);
+	e->rep = i & BIT(3);
+	e->size = (uint8_t)(i >> 4 & 7);
+	e->addr_size = (uint8_t)((i >> 7 & 7) * 2); /* bits 7, 8, 9: 16, 32, 64 bits -> 2, 4, 8 bytes */
+	e->seg = svm_features.decode_assists && e->string ? (uint8_t)(i >> 10 & 7) : 0xff;
+	e->port = (uint16_t)(i >> 16);
+	e->next_rip = c->exit_info2;
+}
+
+static enum exit_kind simple_kind(uint64_t code)
+{
+	if (code == VMEXIT_INTR || code == VMEXIT_NMI || code == VMEXIT_SMI)
+		return EXIT_INTERRUPT;
+	if (code == VMEXIT_CPUID)
+		return EXIT_CPUID;
+	if (code == VMEXIT_HLT)
+		return EXIT_HLT;
+	if (code == VMEXIT_VINTR || code == VMEXIT_IRET)
+		return EXIT_WINDOW;
+	if (code == VMEXIT_INIT)
+		return EXIT_INIT;
+	if (code == VMEXIT_RDTSC)
+		return EXIT_RDTSC;
+	if (code == VMEXIT_PAUSE)
+		return EXIT_PAUSE;
+	if (code == VMEXIT_INVD || code == VMEXIT_WBINVD)
+		return EXIT_WBINVD;
+	if (code == VMEXIT_SHUTDOWN)
+		return EXIT_SHUTDOWN;
+	if (code == VMEXIT_XSETBV)
+		return EXIT_XSETBV;
+	if (code >= VMEXIT_MONITOR && code <= VMEXIT_MWAIT_COND)
+		return EXIT_MONITOR;
+	if (code == VMEXIT_RDPMC)
+		return EXIT_RDPMC;
+	if (code == VMEXIT_INVLPGA || code == VMEXIT_VMRUN || (code >= VMEXIT_VMLOAD && code <= VMEXIT_SKINIT))
+		return EXIT_UD;
+	if (code >= VMEXIT_DR_READ0 && code <= VMEXIT_DR_WRITE15)
+		return EXIT_DR;
+	if (code == VMEXIT_INVALID)
+		return EXIT_INVALID;
+	return EXIT_UNKNOWN;
+}
+
+void svm_decode(const void *vmcb, struct exit *e)
+{
+	const struct vmcb *c = vmcb;
+	uint64_t code = c->exit_code;
+
+	e->reason = code;
+	e->interrupted = c->exit_int_info;
+	e->length = 0;
+	if (svm_features.nrips && c->next_rip)
+		e->length = (uint8_t)(c->next_rip - c->rip);
+	if (code == VMEXIT_MSR) {
+		e->kind = c->exit_info1 & 1 ? EXIT_WRMSR : EXIT_RDMSR;
+	} else if (code == VMEXIT_VMMCALL) {
+		e->kind = EXIT_HYPERCALL;
+	} else if (code == VMEXIT_IO) {
+		decode_io(c, e);
+	} else if (code == VMEXIT_NPF) {
+		e->kind = EXIT_NPF;
+		e->gpa = c->exit_info2;
+		e->present = c->exit_info1 & BIT(0);
+		e->write = c->exit_info1 & BIT(1);
+		e->exec = c->exit_info1 & BIT(4);
+		e->walk = c->exit_info1 & BIT(33);
+		e->length = 0;
+	} else if (code >= VMEXIT_CR_WRITE0 && code < VMEXIT_DR_READ0) {
+		e->kind = EXIT_CR_WRITE;
+		e->cr = (uint8_t)(code - VMEXIT_CR_WRITE0);
+		e->gpr = svm_features.decode_assists && (c->exit_info1 & BIT(63)) ? (uint8_t)(c->exit_info1 & 15) : 0xff;
+	} else if (code >= VMEXIT_EXCEPTION0 && code < VMEXIT_INTR) {
+		e->kind = EXIT_EXCEPTION;
+		e->vector = (uint8_t)(code - VMEXIT_EXCEPTION0);
+		e->error_code = (uint32_t)c->exit_info1;
+		e->addr = c->exit_info2;
+	} else {
+		e->kind = simple_kind(code);
+	}
+}
+
+/* --- what the rest of hvm/ changes in the VMCB --- */
+
+void svm_set_tsc_offset(struct vcpu *v, uint64_t offset)
+{
+	svm_vmcb(v)->tsc_offset = offset;
+}
+
+void svm_intercept_rdtsc(struct vcpu *v, bool on)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	c->general1 = on ? c->general1 | INTERCEPT_RDTSC : c->general1 & ~(uint32_t)INTERCEPT_RDTSC;
+}
+
+void svm_allow_debug_registers(struct vcpu *v)
+{
+	svm_vmcb(v)->dr_read = svm_vmcb(v)->dr_write = 0;
+}
+
+void svm_nmi_done(struct vcpu *v)
+{
+	svm_vmcb(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
+	v->hvm->nmi_masked = false;
+}
+
+/* Re-delivers what the exit interrupted, unless something else is to be injected already or it is offered anew anyway. */
+void svm_redeliver(struct vcpu *v, uint64_t info)
+{
+	unsigned type = info >> EVENT_TYPE_SHIFT & 7;
+
+	if (type == 0 || v->hvm->inject.vector != EVENT_NONE)
+		return;
+	if (type == 4) /* INT n: the instruction runs again */
+		return;
+	v->hvm->inject.vector = (uint8_t)info;
+	v->hvm->inject.type = (uint8_t)type;
+	v->hvm->inject.has_error = info & EVENT_HAS_ERROR;
+	v->hvm->inject.error = (uint32_t)(info >> 32);
+}
+
+void svm_dump(struct vcpu *v)
+{
+	const struct vmcb *c = svm_vmcb(v);
+	const struct regs *r = &v->regs;
+
+	log_err("  rip %04x:%016lx rflags %lx cpl %u efer %lx", c->seg[SEG_CS].sel, r->rip, r->rflags, c->cpl, c->efer);
+	log_err("  cr0 %lx cr2 %lx cr3 %lx cr4 %lx", c->cr0, c->cr2, c->cr3, c->cr4);
+	log_err("  rax %016lx rbx %016lx rcx %016lx rdx %016lx", r->rax, r->rbx, r->rcx, r->rdx);
+	log_err("  rsi %016lx rdi %016lx rbp %016lx rsp %016lx", r->rsi, r->rdi, r->rbp, r->rsp);
+	log_err("  r8  %016lx r9  %016lx r10 %016lx r11 %016lx", r->r8, r->r9, r->r10, r->r11);
+	log_err("  r12 %016lx r13 %016lx r14 %016lx r15 %016lx", r->r12, r->r13, r->r14, r->r15);
+	log_err("  exit %lx info1 %lx info2 %lx int %lx inj %lx", c->exit_code, c->exit_info1, c->exit_info2, c->exit_int_info,
+		c->event_inj);
+}

@@ -1,0 +1,89 @@
+# What the tests in dom0 are written with. Each test runs under set -e: a command that fails, fails the test.
+
+logs=/var/log/xen/console
+
+fail() {
+	trap - ERR
+	echo "$*"
+	exit 1
+}
+
+# eventually COMMAND...: tries again until it succeeds; gives up after a generous time.
+eventually() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.2
+	done
+	fail "never came true: $*"
+}
+
+# refused COMMAND...: must fail, and say why; being killed by a signal is not a refusal.
+refused() {
+	local rc=0
+	"$@" >/tmp/refused 2>&1 || rc=$?
+	[ $rc != 0 ] || fail "not refused: $*"
+	[ $rc -lt 124 ] || fail "died with $rc: $*"
+	[ -s /tmp/refused ] || fail "refused without a word: $*"
+}
+
+same() { # GOT WANTED WHAT
+	[ "$1" = "$2" ] || fail "$3: got '$1', wanted '$2'"
+}
+
+# tiny NAME [LINE...]: writes the configuration of a tiny guest with more lines, and creates it.
+tiny_config() {
+	local name=$1
+	shift
+	printf '%s\n' "name = \"$name\"" 'type = "pvh"' 'kernel = "/guests/tiny"' 'memory = 16' 'vcpus = 1' "$@" \
+		>"/tmp/$name.cfg"
+}
+tiny() {
+	tiny_config "$@"
+	: >"$logs/guest-$1.log"
+	xl create -q "/tmp/$1.cfg"
+}
+# said NAME TEXT [COUNT]: has the guest printed the text, at least that often?
+said() { [ "$(grep -acF -- "$2" "$logs/guest-$1.log")" -ge "${3:-1}" ]; }
+tiny_up() {
+	tiny "$@"
+	eventually said "$1" 'tiny: up'
+}
+
+# tell NAME TEXT: types the text on the guest's console.
+tell() {
+	local tty
+	tty=$(xenstore-read "/local/domain/$(xl domid "$1")/console/tty")
+	printf '%s' "$2" >"$tty"
+}
+
+exists() { xl domid "$1" >/dev/null 2>&1; }
+gone() { ! exists "$1"; }
+# state NAME: one of xl list's letters rbpscd, for example p.
+state() { xl list "$1" | awk 'NR == 2 { gsub("-", "", $(NF - 1)); print $(NF - 1) }'; }
+has_state() { [[ $(state "$1") == *"$2"* ]]; }
+column() { xl list "$1" | awk -v n="$2" 'NR == 2 { print $n }'; }
+
+destroy_all() {
+	local id
+	for id in $(xl list | awk 'NR > 1 && $2 != 0 { print $2 }'); do
+		xl destroy "$id"
+	done
+	eventually only_dom0
+}
+only_dom0() { [ "$(xl list | wc -l)" = 2 ]; }
+
+# free_kib: the hypervisor's free memory.
+free_kib() { xentop -b -i 1 | sed -n 's/^Mem: .* \([0-9]*\)k free.*/\1/p'; }
+
+# inside NAME COMMAND: runs a shell command in the Debian guest through its console, prints its output, and fails
+# when the command does. The guest echoes what is typed, so the end marks are typed in two halves.
+inside() {
+	local log=$logs/guest-$1.log mark="M$RANDOM$RANDOM" text rc
+	tell "$1" "echo @@'$mark'; $2; echo @@'$mark' \$?"$'\n'
+	eventually grep -aq "^@@$mark [0-9]" "$log"
+	text=$(tr -d '\r' <"$log" | sed -n "/^@@$mark\$/,/^@@$mark [0-9]/p")
+	rc=$(printf '%s\n' "$text" | sed -n "s/^@@$mark \([0-9]*\)/\1/p")
+	printf '%s\n' "$text" | grep -av "^@@$mark" || true
+	return "$rc"
+}

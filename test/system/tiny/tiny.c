@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The smallest guest that xl can start: a 32-bit PVH kernel of a few KB that talks on its PV console.
+ *
+ * Owns: its whole domain. Locks: none, one vCPU, interrupts stay off but for the instant of a halt.
+ * It prints "tiny: up", then obeys each character typed on its console: p powers off, r reboots, c crashes, f faults
+ * (triple fault), n counts and goes on; anything else is named. A word on the command line does the same right after
+ * the start: poweroff, reboot, crash, fault, or spin (never waits again).
+ * Invariant: paging is off, so a pointer is a guest physical address.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+#include <xen/event_channel.h>
+#include <xen/memory.h>
+#include <xen/sched.h>
+#include <xen/hvm/hvm_op.h>
+#include <xen/hvm/params.h>
+#include <xen/io/console.h>
+#include <xen/arch-x86/cpuid.h>
+#include <xen/arch-x86/hvm/start_info.h>
+
+#define PAGE __attribute__((aligned(4096)))
+
+/* PVH's entry note (public header elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY is 18), flat segments, a stack. */
+__asm__(".pushsection .note.Xen, \"a\", @note\n"
+	".long 4, 4, 18\n.asciz \"Xen\"\n.long entry\n"
+	".popsection\n"
+	".globl entry\nentry:\n"
+	"	cld\n"
+	"	movl $stack + 8192, %esp\n"
+	"	pushl %ebx\n"
+	"	call tiny_main\n"
+	"1:	hlt\n	jmp 1b\n");
+
+uint8_t stack[8192] PAGE;
+static uint8_t hypercall_page[4096] PAGE;
+static struct shared_info shared PAGE;
+static struct xencons_interface *ring;
+static evtchn_port_t port;
+
+static void cpuid(uint32_t leaf, uint32_t r[4])
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
+
+static long hypercall(unsigned int nr, unsigned long a, const volatile void *b)
+{
+	long ret;
+	const volatile void *arg = b;
+
+	__asm__ volatile("call *%[gate]"
+			 : "=a"(ret), "+b"(a), "+c"(arg)
+			 : [gate] "r"(hypercall_page + nr * 32)
+			 : "memory");
+	return ret;
+}
+
+static uint64_t param(uint32_t index)
+{
+	struct xen_hvm_param p = {.domid = DOMID_SELF, .index = index};
+
+	hypercall(__HYPERVISOR_hvm_op, HVMOP_get_param, &p);
+	return p.value;
+}
+
+static void notify(void)
+{
+	struct evtchn_send send = {.port = port};
+
+	hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send);
+}
+
+/* Waits until the other side of the console did something. */
+static void wait(void)
+{
+	struct sched_poll poll = {.nr_ports = 1};
+
+	set_xen_guest_handle(poll.ports, &port);
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, &poll);
+	__atomic_and_fetch(&shared.evtchn_pending[port / 32], ~(1UL << port % 32), __ATOMIC_SEQ_CST);
+}
+
+static void put(char c)
+{
+	while (ring->out_prod - __atomic_load_n(&ring->out_cons, __ATOMIC_ACQUIRE) >= sizeof(ring->out))
+		wait();
+	ring->out[MASK_XENCONS_IDX(ring->out_prod, ring->out)] = c;
+	__atomic_store_n(&ring->out_prod, ring->out_prod + 1, __ATOMIC_RELEASE);
+}
+
+static void say(const char *text)
+{
+	while (*text != '\0')
+		put(*text++);
+	put('\r');
+	put('\n');
+	notify();
+}
+
+static char get(void)
+{
+	char c;
+
+	while (__atomic_load_n(&ring->in_prod, __ATOMIC_ACQUIRE) == ring->in_cons)
+		wait();
+	c = ring->in[MASK_XENCONS_IDX(ring->in_cons, ring->in)];
+	__atomic_store_n(&ring->in_cons, ring->in_cons + 1, __ATOMIC_RELEASE);
+	notify();
+	return c;
+}
+
+static void shutdown(unsigned int reason)
+{
+	struct sched_shutdown arg = {.reason = reason};
+
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, &arg);
+}
+
+static void triple_fault(void)
+{
+	struct {
+		uint16_t limit;
+		uint32_t base;
+	} __attribute__((packed)) none = {0, 0};
+
+	__asm__ volatile("lidt %0; ud2" : : "m"(none));
+}
+
+static void obey(char c)
+{
+	static char got[] = "tiny: got ?";
+	static char count[] = "tiny: count 0";
+
+	switch (c) {
+	case 'p':
+		say("tiny: power off");
+		shutdown(SHUTDOWN_poweroff);
+		break;
+	case 'r':
+		say("tiny: reboot");
+		shutdown(SHUTDOWN_reboot);
+		break;
+	case 'c':
+		say("tiny: crash");
+		shutdown(SHUTDOWN_crash);
+		break;
+	case 'f':
+		say("tiny: fault");
+		triple_fault();
+		break;
+	case 'n':
+		count[12] = count[12] == '9' ? '0' : count[12] + 1;
+		say(count);
+		break;
+	case '\r':
+	case '\n':
+		break;
+	default:
+		got[10] = c;
+		say(got);
+	}
+}
+
+/* Does the command line begin with this word? */
+static int told(const char *line, const char *word)
+{
+	while (*word != '\0')
+		if (*line++ != *word++)
+			return 0;
+	return 1;
+}
+
+void tiny_main(const struct hvm_start_info *info)
+{
+	const char *line = (const char *)(uintptr_t)info->cmdline_paddr;
+	struct xen_add_to_physmap map = {
+		.domid = DOMID_SELF, .space = XENMAPSPACE_shared_info, .gpfn = (unsigned long)&shared >> 12};
+	uint32_t r[4];
+
+	cpuid(0x40000002, r);
+	__asm__ volatile("wrmsr" : : "c"(r[1]), "a"(hypercall_page), "d"(0) : "memory");
+	hypercall(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
+	ring = (void *)(unsigned long)(param(HVM_PARAM_CONSOLE_PFN) << 12);
+	port = param(HVM_PARAM_CONSOLE_EVTCHN);
+	say("tiny: up");
+	if (line != NULL) {
+		if (told(line, "poweroff"))
+			obey('p');
+		if (told(line, "reboot"))
+			obey('r');
+		if (told(line, "crash"))
+			obey('c');
+		if (told(line, "fault"))
+			obey('f');
+		if (told(line, "spin"))
+			for (;;)
+				__asm__ volatile("pause");
+	}
+	for (;;)
+		obey(get());
+}
