@@ -27,6 +27,7 @@
 #define KERNEL_START	 (16 * MIB)
 #define KERNEL_ROOM	 (96 * MIB) /* where an unpacked kernel may lie: kept clear when there is room */
 #define LOW_LIMIT	 (4096 * MIB)
+#define EARLY_LIMIT	 (1024 * MIB) /* Linux reads its start info through page tables that reach no further */
 #define MIN_DOM0	 (128 * MIB)
 #define ACPI_BYTES	 (64u << 10)
 #define MAX_MEMMAP	 (2 * BOOT_MAX_RAM + PLACE_MAX)
@@ -145,7 +146,7 @@ static int place_everything(void)
 	for (unsigned i = 0; i < boot_info.nr_modules; i++)
 		place_take(&b.place, boot_info.module[i].start, boot_info.module[i].start + boot_info.module[i].size);
 	b.acpi = place_top(&b.place, ACPI_BYTES, LOW_LIMIT);
-	b.block = place_top(&b.place, sizeof(block), LOW_LIMIT);
+	b.block = place_top(&b.place, sizeof(block), EARLY_LIMIT);
 	b.loader = place_top(&b.place, l->mem_size, LOW_LIMIT);
 	b.kernel = place_top(&b.place, kernel->size, LOW_LIMIT);
 	b.initrd = boot_info.nr_modules > 1 ? place_top(&b.place, boot_info.module[1].size, LOW_LIMIT) : ~0ull;

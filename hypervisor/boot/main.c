@@ -236,8 +236,11 @@ static void set_up_cpus(paddr_t trampoline)
 
 static void show_memory(void)
 {
-	log_info("memory: %lu MiB, %lu KiB of it the hypervisor's", ram_total() >> 20,
-		 (ram_total() >> 10) - frame_free_count() * 4);
+	uint64_t kept = (ram_total() >> 10) - frame_free_count() * 4;
+
+	for (unsigned i = 0; i < boot_info.nr_modules; i++)
+		kept -= boot_info.module[i].size >> 10;
+	log_info("memory: %lu MiB, %lu KiB of it the hypervisor's", ram_total() >> 20, kept);
 }
 
 _Noreturn void boot_main(uint32_t magic, const void *info)
@@ -271,10 +274,10 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	time_init();
 	port_boot_release();
 
+	show_memory();
 	rc = dom0_build();
 	if (rc)
 		panic("dom0 cannot be built (error %d)", -rc);
 	boot_release_modules();
-	show_memory();
 	run_loop();
 }

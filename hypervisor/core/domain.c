@@ -332,7 +332,8 @@ void domain_shutdown(struct domain *d, uint8_t code)
 	first = !d->is_shut_down;
 	if (first) {
 		d->is_shut_down = true;
-		d->shutdown_code = code;
+		if (d->shutdown_code == DOMAIN_NOT_SHUT) /* else SCHEDOP_shutdown_code said it */
+			d->shutdown_code = code;
 	}
 	spin_unlock(&d->lock);
 	if (!first)

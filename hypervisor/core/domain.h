@@ -49,7 +49,7 @@ struct vcpu {
 	bool initialised;	  /* has a start state (VCPUOP_initialise, INIT-SIPI, domctl) */
 
 	gva_t runstate_gva;	  /* registered runstate area, 0 = none; as the guest gave it */
-	gpa_t runstate_gpa[2];	  /* where its first and last byte are, translated at registration */
+	gpa_t runstate_gpa[2];	  /* where it starts and its second page, translated at registration */
 	uint64_t runstate_stamp;  /* state_entered of what was written last */
 	bool runstate_compat;	  /* registered by a 32-bit caller */
 	gva_t time_gva;

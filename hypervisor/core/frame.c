@@ -420,7 +420,7 @@ void frame_put(mfn_t m)
 	uint64_t w = word_get(m.n), new;
 
 	do {
-		ASSERT(w & WORD_REFS_MASK);
+		ASSERT(word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
 		new = w - WORD_REF;
 	} while (!word_change(m.n, &w, new));
 	if (!(new & WORD_REFS_MASK)) {

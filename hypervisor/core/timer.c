@@ -207,7 +207,8 @@ static void fire(struct timer *t)
 		evtchn_vcpu_virq(v, VIRQ_TIMER);
 		break;
 	case TIMER_POLL:
-		sched_wake(v);
+		if (v->sched.polling) /* else the poll ended before its time */
+			sched_wake(v);
 		break;
 	case TIMER_VLAPIC:
 	case TIMER_VPIT:

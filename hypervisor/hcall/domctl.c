@@ -154,7 +154,7 @@ long domctl_createdomain(struct domctl_call *c)
 
 long domctl_destroydomain(struct domctl_call *c)
 {
-	return domain_kill(c->d);
+	return c->d == c->h->d ? -EINVAL : domain_kill(c->d);
 }
 
 #define MAX_PAUSES 255u

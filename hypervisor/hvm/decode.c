@@ -26,7 +26,7 @@ static const uint8_t one_byte[256] = {
 	[0x28 ... 0x2b] = M, [0x2c] = B, [0x2d] = Z, [0x2f] = NO64,
 	[0x30 ... 0x33] = M, [0x34] = B, [0x35] = Z, [0x37] = NO64,
 	[0x38 ... 0x3b] = M, [0x3c] = B, [0x3d] = Z, [0x3f] = NO64,
-	[0x60 ... 0x61] = NO64, [0x62] = BAD, [0x63] = M,
+	[0x60 ... 0x61] = NO64, [0x62] = M | NO64, [0x63] = M,
 	[0x68] = Z, [0x69] = M | Z, [0x6a] = B, [0x6b] = M | B,
 	[0x70 ... 0x7f] = B,
 	[0x80] = M | B, [0x81] = M | Z, [0x82] = M | B | NO64, [0x83] = M | B, [0x84 ... 0x8f] = M,
@@ -222,8 +222,8 @@ bool decode_insn(const uint8_t *bytes, size_t n, unsigned bits, struct insn *out
 
 	if (op != 0x0f) {
 		flags = one_byte[op];
-		/* C4, C5 with a register form outside 64-bit mode are VEX too */
-		if ((op == 0xc4 || op == 0xc5) && c.at < c.end && bytes[c.at] >= 0xc0)
+		/* C4, C5, 62 with a register form outside 64-bit mode are VEX and EVEX, not LES, LDS and BOUND */
+		if ((op == 0xc4 || op == 0xc5 || op == 0x62) && c.at < c.end && bytes[c.at] >= 0xc0)
 			return false;
 	} else {
 		op = take(&c);

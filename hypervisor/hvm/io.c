@@ -129,6 +129,8 @@ static bool is_pm1(const struct hvm_domain *h, uint16_t port, unsigned size)
 
 static uint32_t guest_pm_read(struct domain *d, uint16_t port)
 {
+	uint64_t ns = port_now();
+
 	switch (port - PORT_PM_BASE) {
 	case 0:
 		return d->hvm->pm_status;
@@ -137,7 +139,7 @@ static uint32_t guest_pm_read(struct domain *d, uint16_t port)
 	case 4:
 		return d->hvm->pm_control | PM1_SCI_EN;
 	case 8:
-		return (uint32_t)(((unsigned __int128)port_now() * PM_TIMER_HZ) / 1000000000u);
+		return (uint32_t)(ns / 1000000000u * PM_TIMER_HZ + ns % 1000000000u * PM_TIMER_HZ / 1000000000u);
 	default:
 		return 0xffffffffu;
 	}

@@ -61,8 +61,6 @@ void ioapic_init(void)
 {
 	const struct acpi_machine *m = &acpi_machine;
 
-	x86_out8(0x21, 0xff); /* both 8259s: everything masked */
-	x86_out8(0xa1, 0xff);
 	for (unsigned i = 0; i < m->nr_ioapics; i++) {
 		struct ioapic *a = &ioapics[nr_ioapics++];
 

@@ -14,12 +14,13 @@
 
 /* The block of a CPU: its struct cpu, then stacks with an unmapped page below each. */
 #define CPU_BLOCK_SHIFT	  16
-#define CPU_STACK_PAGE	  2
 #define CPU_STACK_TOP	  0x6000
 #define CPU_NMI_STACK_TOP 0x8000
 #define CPU_DF_STACK_TOP  0xa000
 #define CPU_MC_STACK_TOP  0xc000
-#define CPU_FRAMES	  8 /* mapped pages of a block */
+#define CPU_BLOCK_PAGES	  16
+#define CPU_BLOCK_MAP	  0xabd /* bit n: page n of the block is there */
+#define CPU_FRAMES	  8	/* how many are */
 
 /* Offsets in struct cpu that assembly uses; checked in cpu.c. */
 #define CPU_HOST_VMCB 8

@@ -151,7 +151,7 @@ void port_boot_paging(paddr_t frame, size_t frames)
 	pool[0].end = frame + frames * PAGE_SIZE;
 	pml4_pa = paging_frame();
 	paging_map_image();
-	for (unsigned i = 0; i < BIT(CPU_BLOCK_SHIFT - PAGE_SHIFT); i++)
+	for (unsigned i = 0; i < CPU_BLOCK_PAGES; i++)
 		if (boot_cpu_pt[i] & PTE_P)
 			paging_map(CPU_AREA + i * PAGE_SIZE, boot_cpu_pt[i] & PTE_ADDR, PTE_RW);
 	for (paddr_t a = frame; a < pool[0].end; a += PAGE_SIZE)
@@ -174,8 +174,8 @@ void paging_cpu_map(unsigned cpu)
 {
 	uint64_t block = (uint64_t)cpu_block(cpu);
 
-	for (unsigned i = 0; i < BIT(CPU_BLOCK_SHIFT - PAGE_SHIFT); i++)
-		if (boot_cpu_pt[i] & PTE_P)
+	for (unsigned i = 0; i < CPU_BLOCK_PAGES; i++)
+		if (CPU_BLOCK_MAP & BIT(i))
 			paging_map(block + i * PAGE_SIZE, paging_frame(), PTE_RW);
 	paging_windows_init(cpu);
 }

@@ -19,6 +19,9 @@ static bool released;
 
 void port_boot_early(void)
 {
+	/* Both 8259s, while the local APIC still passes them on: a request that is up now is taken back. */
+	x86_out8(0x21, 0xff);
+	x86_out8(0xa1, 0xff);
 	trap_init();
 	cpu_features_find();
 	cpu_init(0);

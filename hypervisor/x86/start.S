@@ -37,14 +37,31 @@ start:
 	testl	$1 << 29, %edx
 	jz	no_long_mode
 
-	movl	$boot_pd, %ebx
+	/* The loader has cleared the tables with the rest of .bss. */
 	movl	$0x83, %eax
-	movl	$2048, %ecx
-1:	movl	%eax, (%ebx)
+	xorl	%ecx, %ecx
+1:	movl	%eax, boot_pd(, %ecx, 8)
 	addl	$0x200000, %eax
-	addl	$8, %ebx
-	decl	%ecx
-	jnz	1b
+	incl	%ecx
+	cmpl	$2048, %ecx
+	jb	1b
+	movl	$boot_pdpt + 3, boot_pml4
+	movl	$boot_cpu_pdpt + 3, boot_pml4 + 8 * CPU_AREA_PML4
+	movl	$boot_pd + 0x0003, boot_pdpt
+	movl	$boot_pd + 0x1003, boot_pdpt + 8
+	movl	$boot_pd + 0x2003, boot_pdpt + 16
+	movl	$boot_pd + 0x3003, boot_pdpt + 24
+	movl	$boot_cpu_pd + 3, boot_cpu_pdpt
+	movl	$boot_cpu_pt + 3, boot_cpu_pd
+	movl	$cpu0_frames + 3, %eax
+	xorl	%ecx, %ecx
+2:	btl	%ecx, cpu_block_pages	/* the block's mapped pages, x86/layout.h */
+	jnc	3f
+	movl	%eax, boot_cpu_pt(, %ecx, 8)
+	addl	$0x1000, %eax
+3:	incl	%ecx
+	cmpl	$CPU_BLOCK_PAGES, %ecx
+	jb	2b
 
 	movl	$CR4_PAE, %eax
 	movl	%eax, %cr4
@@ -91,6 +108,9 @@ start64:
 	.section .rodata
 no_long_mode_text:
 	.asciz	"\r\nGossamer: this CPU has no 64-bit mode\r\n"
+	.balign 4
+cpu_block_pages:
+	.long	CPU_BLOCK_MAP
 
 	.section .data
 	.balign 8
@@ -104,38 +124,20 @@ boot_gdtr:
 	.short	boot_gdt_end - boot_gdt - 1
 	.quad	boot_gdt
 
-/* Page tables of the first minutes; paging.c makes the final ones. */
-	.balign 4096
-boot_pml4:
-	.quad	boot_pdpt + 3
-	.fill	CPU_AREA_PML4 - 1, 8, 0
-	.quad	boot_cpu_pdpt + 3
-	.fill	511 - CPU_AREA_PML4, 8, 0
-boot_pdpt:
-	.quad	boot_pd + 3, boot_pd + 0x1003, boot_pd + 0x2003, boot_pd + 0x3003
-	.fill	508, 8, 0
-boot_cpu_pdpt:
-	.quad	boot_cpu_pd + 3
-	.fill	511, 8, 0
-boot_cpu_pd:
-	.quad	boot_cpu_pt + 3
-	.fill	511, 8, 0
-	.globl	boot_cpu_pt
-boot_cpu_pt:
-	.quad	cpu0_frames + 0x0003				/* block */
-	.quad	0
-	.quad	cpu0_frames + 0x1003, cpu0_frames + 0x2003	/* stack */
-	.quad	cpu0_frames + 0x3003, cpu0_frames + 0x4003
-	.quad	0
-	.quad	cpu0_frames + 0x5003				/* NMI */
-	.quad	0
-	.quad	cpu0_frames + 0x6003				/* double fault */
-	.quad	0
-	.quad	cpu0_frames + 0x7003				/* machine check */
-	.fill	500, 8, 0
-
 	.section .bss
 	.balign 4096
+	.globl	boot_cpu_pt
+/* Page tables of the first moments; paging.c makes the final ones. */
+boot_pml4:
+	.skip	4096
+boot_pdpt:
+	.skip	4096
+boot_cpu_pdpt:
+	.skip	4096
+boot_cpu_pd:
+	.skip	4096
+boot_cpu_pt:
+	.skip	4096
 boot_pd:
 	.skip	4 * 4096
 cpu0_frames:

@@ -10,8 +10,9 @@
 #include "x86/x86.h"
 
 #define PIT_HZ	     1193182ull
-#define PIT_COUNT    11932u /* 10 ms */
-#define PIT_ATTEMPTS 5
+#define PIT_COUNT    5966u /* 5 ms */
+#define PIT_ATTEMPTS 8
+#define PIT_POLLS    100000000u
 
 static uint64_t tsc_khz, tsc_base, ns_factor;
 static uint32_t tsc_mul;
@@ -73,63 +74,68 @@ static void time_set_tsc(uint64_t khz)
 	ns_factor = (uint64_t)tsc_mul << (24 + shift);
 }
 
-/*
- * Counts TSC and APIC timer ticks during PIT_COUNT ticks of channel 2. Returns how far apart (in TSC ticks) the two last
- * looks at the PIT were: the uncertainty. ~0: the PIT did not count.
- */
-static uint64_t pit_measure(uint64_t *tsc, uint32_t *apic)
+struct measured {
+	uint64_t tsc, apic; /* ticks while the PIT counted PIT_COUNT */
+	uint64_t unsure;    /* TSC ticks that may be wrong: the CPU or its emulator was busy elsewhere */
+};
+
+/* False: the PIT does not count. */
+static bool pit_measure(struct measured *m)
 {
-	uint64_t start, before, after;
+	uint64_t first, start, loaded, before, after;
 	unsigned polls = 0;
 
 	x86_out8(0x61, (x86_in8(0x61) & ~2u) | 1); /* gate on, speaker off */
 	x86_out8(0x43, 0xb0);			   /* channel 2, both bytes, mode 0 */
 	x86_out8(0x42, PIT_COUNT & 0xff);
+	first = x86_rdtsc();
 	apic_timer_start_count();
 	start = x86_rdtsc();
 	x86_out8(0x42, PIT_COUNT >> 8);
-	after = start;
+	after = loaded = x86_rdtsc();
 	do {
 		before = after;
 		after = x86_rdtsc();
-	} while (!(x86_in8(0x61) & 0x20) && ++polls < 100000000);
-	*apic = apic_timer_elapsed();
-	*tsc = after - start;
-	return polls < 100000000 ? after - before : ~0ull;
+	} while (!(x86_in8(0x61) & 0x20) && ++polls < PIT_POLLS);
+	m->apic = apic_timer_elapsed();
+	m->tsc = after - start;
+	m->unsure = (loaded - first) + (x86_rdtsc() - before);
+	return polls < PIT_POLLS;
+}
+
+static bool about_equal(uint64_t a, uint64_t b)
+{
+	return (a > b ? a - b : b - a) <= a / 2000;
+}
+
+/* The first measurement that agrees with an earlier one, else the surest. */
+static struct measured pit_agree(void)
+{
+	struct measured m[PIT_ATTEMPTS], *best = m;
+
+	for (unsigned i = 0; i < PIT_ATTEMPTS; i++) {
+		if (!pit_measure(&m[i]))
+			x86_panic("the 8254 timer does not count: clocks cannot be calibrated");
+		for (unsigned k = 0; k < i; k++)
+			if (about_equal(m[i].tsc, m[k].tsc) && about_equal(m[i].apic, m[k].apic))
+				return m[i].unsure < m[k].unsure ? m[i] : m[k];
+		if (m[i].unsure < best->unsure)
+			best = &m[i];
+	}
+	return *best;
 }
 
 static void time_calibrate_pit(bool want_tsc)
 {
-	uint64_t best = ~0ull, tsc_ticks = 0, khz;
-	uint32_t apic_ticks = 0;
+	struct measured m = pit_agree();
 
-	for (unsigned i = 0; i < PIT_ATTEMPTS; i++) {
-		uint64_t t, gap;
-		uint32_t a;
-
-		gap = pit_measure(&t, &a);
-		if (gap < best) {
-			best = gap;
-			tsc_ticks = t;
-			apic_ticks = a;
-		}
-		if (gap < t / 2000) /* 0.05 % */
-			break;
-	}
-	if (best == ~0ull)
-		x86_panic("the 8254 timer does not count: clocks cannot be calibrated");
 	if (want_tsc) {
-		uint64_t mhz;
+		uint64_t khz = m.tsc * PIT_HZ / PIT_COUNT / 1000, mhz = (khz + 500) / 1000 * 1000;
 
-		khz = tsc_ticks * PIT_HZ / PIT_COUNT / 1000;
 		/* This measurement is good to about 0.01 %: nearer than that to whole MHz means those. */
-		mhz = (khz + 500) / 1000 * 1000;
-		if (mhz && (khz > mhz ? khz - mhz : mhz - khz) <= khz / 10000)
-			khz = mhz;
-		time_set_tsc(khz);
+		time_set_tsc(mhz && (khz > mhz ? khz - mhz : mhz - khz) <= khz / 10000 ? mhz : khz);
 	}
-	khz = (uint64_t)apic_ticks * PIT_HZ / PIT_COUNT / 1000;
-	apic_timer_set_khz(khz);
+	apic_timer_set_khz(m.apic * PIT_HZ / PIT_COUNT / 1000);
 }
 
 /* TSC frequency as the CPU or a hypervisor below us states it; 0: it does not. */

@@ -16,31 +16,35 @@ const char guest_name[] = "hostile";
 #define XEN_LOW 0xffff800000000000UL /* where Xen keeps its own tables */
 #define XEN_IMAGE 0xffff82d040200000UL
 
-static const unsigned long pointers[] = {
-	0, 1, 7, 0xfff, NONCANONICAL, NONCANONICAL - 4, UNMAPPED, TOP, -1UL, XEN_LOW, XEN_IMAGE, 0xfee00000UL,
-	0xfee00ff8UL, 0xfec00000UL, 0xffffffffUL, 1UL << 52, 1UL << 63,
+/* What no copy can reach; after the first refusal a huge count must not matter. */
+static const unsigned long nowhere[] = { NONCANONICAL, UNMAPPED, TOP, -1UL, XEN_LOW, XEN_IMAGE, 1UL << 40, 1UL << 46 };
+/* What may be reached in part: low memory, registers, the end of the map; the top bits may be ignored. */
+static const unsigned long odd[] = {
+	0, 1, 7, 0xfff, NONCANONICAL - 4, 0xfee00000UL, 0xfee00ff8UL, 0xfec00000UL, 0xffffffffUL, 1UL << 52, 1UL << 63,
 };
+
+static void pointers(unsigned long p, unsigned int count)
+{
+	hc_memory(XENMEM_memory_map, p);
+	hc_memory(XENMEM_current_reservation, p);
+	hc_grant(GNTTABOP_map_grant_ref, p, count);
+	hc_grant(GNTTABOP_unmap_grant_ref, p, count);
+	hc_grant(GNTTABOP_copy, p, count);
+	hc_event(EVTCHNOP_status, p);
+	hc_event(EVTCHNOP_unmask, p);
+	HC(__HYPERVISOR_multicall, p, count);
+	hc_vcpu(VCPUOP_get_runstate_info, 0, p);
+	hc_hvm(HVMOP_get_param, p);
+	if (guest_dom0)
+		hc_console(CONSOLEIO_read, count, p);
+}
 
 static void wrapping(void)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(pointers); i++) {
-		unsigned long p = pointers[i];
-
-		hc_memory(XENMEM_memory_map, p);
-		hc_memory(XENMEM_current_reservation, p);
-		hc_grant(GNTTABOP_map_grant_ref, p, 0x7fffffff);
-		hc_grant(GNTTABOP_unmap_grant_ref, p, 0x7fffffff);
-		hc_grant(GNTTABOP_copy, p, 0x7fffffff);
-		hc_grant(GNTTABOP_copy, p, 1);
-		hc_event(EVTCHNOP_status, p);
-		hc_event(EVTCHNOP_unmask, p);
-		HC(__HYPERVISOR_multicall, p, 0x7fffffff);
-		HC(__HYPERVISOR_multicall, p, 1);
-		hc_vcpu(VCPUOP_get_runstate_info, 0, p);
-		hc_hvm(HVMOP_get_param, p);
-		if (guest_dom0)
-			hc_console(CONSOLEIO_read, 0x7fffffff, p);
-	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(nowhere); i++)
+		pointers(nowhere[i], 0x7fffffff);
+	for (unsigned int i = 0; i < ARRAY_SIZE(odd); i++)
+		pointers(odd[i], 1);
 	CHECK_EQ("copy-out to Xen's own half", hc_version(XENVER_guest_handle, XEN_IMAGE), -XEN_EFAULT);
 	CHECK_EQ("copy-out to the top", hc_version(XENVER_guest_handle, TOP), -XEN_EFAULT);
 	CHECK_EQ("copy-out to nothing", hc_version(XENVER_guest_handle, UNMAPPED), -XEN_EFAULT);
@@ -54,17 +58,16 @@ static void counts(void)
 	struct xen_memory_reservation r = { .domid = DOMID_SELF };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(n); i++) {
-		for (unsigned int j = 0; j < ARRAY_SIZE(pointers); j++) {
+		for (unsigned int j = 0; j < ARRAY_SIZE(nowhere); j++) {
 			r.nr_extents = n[i];
 			r.extent_order = (unsigned int)(i * 9);
-			set_xen_guest_handle(r.extent_start, (xen_pfn_t *)pointers[j]);
+			set_xen_guest_handle(r.extent_start, (xen_pfn_t *)nowhere[j]);
 			hc_memory(XENMEM_decrease_reservation, &r);
 			hc_memory(XENMEM_populate_physmap, &r);
 			hc_memory(XENMEM_increase_reservation | n[i] << START_SHIFT, &r);
 		}
-		HC(__HYPERVISOR_multicall, zeros, (uint32_t)n[i] | 0x80000000);
 		hc_grant(GNTTABOP_query_size, zeros, n[i]);
-		hc_grant(GNTTABOP_copy, zeros, (uint32_t)n[i]);
+		hc_grant(GNTTABOP_copy, zeros, (uint32_t)n[i] | 0x80000000);
 	}
 	/* start extents beyond the end, encoded as a restarted call would */
 	r.nr_extents = 4;
@@ -88,7 +91,7 @@ static void odd_places(void)
 		hc_event(EVTCHNOP_bind_interdomain, two + off);
 		hc_grant(GNTTABOP_copy, two + off, 1);
 		hc_hvm(HVMOP_get_param, two + off);
-		hc_vcpu(VCPUOP_register_vcpu_info, 0, two + off);
+		hc_vcpu(VCPUOP_get_physid, 0, two + off);
 		hc_vcpu(VCPUOP_set_periodic_timer, 0, two + off);
 	}
 	hc_vcpu(VCPUOP_stop_periodic_timer, 0, 0);
@@ -104,7 +107,8 @@ static uint32_t random(void)
 	return (uint32_t)(seed >> 33);
 }
 
-static PAGE char scratch[4 * PAGE_SIZE];
+#define SCRATCH (4 * PAGE_SIZE)
+static char *scratch; /* a hole follows, so that no array of results runs into this program */
 
 static unsigned long argument(void)
 {
@@ -112,11 +116,11 @@ static unsigned long argument(void)
 	case 0:
 		return random() % 64;
 	case 1:
-		return pointers[random() % ARRAY_SIZE(pointers)];
+		return random() % 2 ? nowhere[random() % ARRAY_SIZE(nowhere)] : odd[random() % ARRAY_SIZE(odd)];
 	case 2:
-		return (unsigned long)scratch + random() % sizeof(scratch);
-	case 3:
-		return 1UL << random() % 64;
+		return (unsigned long)scratch + random() % SCRATCH;
+	case 3: /* but not 2 MiB, which is this program */
+		return 1UL << (22 + random() % 42);
 	case 4:
 		return (unsigned long)scratch + (random() % 3 + 1) * PAGE_SIZE - random() % 32;
 	default:
@@ -127,6 +131,7 @@ static unsigned long argument(void)
 static bool left_out(unsigned long op, unsigned long first)
 {
 	switch (op) {
+	case __HYPERVISOR_multicall: /* calls anything */
 	case __HYPERVISOR_sched_op:
 	case __HYPERVISOR_sched_op_compat:
 	case __HYPERVISOR_vcpu_op:
@@ -142,22 +147,36 @@ static bool left_out(unsigned long op, unsigned long first)
 		return true;
 	case __HYPERVISOR_hvm_op:
 		return first == HVMOP_set_param || first == HVMOP_xentrace;
-	case __HYPERVISOR_memory_op:
-		/* zeros in scratch make these act on gfn 0, which is ours to lose, but not the test's subject */
-		return (first & 63) == XENMEM_populate_physmap || (first & 63) == XENMEM_increase_reservation;
+	case __HYPERVISOR_event_channel_op: /* both would take the 2-level ABI away */
+		return first == EVTCHNOP_reset || first == EVTCHNOP_init_control;
+	case __HYPERVISOR_grant_table_op: /* a lucky copy could hit the program */
+		return first == GNTTABOP_copy;
+	case __HYPERVISOR_memory_op: /* the ones that move this domain's own memory */
+		switch (first & 63) {
+		case XENMEM_increase_reservation:
+		case XENMEM_decrease_reservation:
+		case XENMEM_populate_physmap:
+		case XENMEM_add_to_physmap:
+		case XENMEM_add_to_physmap_batch:
+		case XENMEM_remove_from_physmap:
+		case XENMEM_exchange:
+			return true;
+		}
 	}
 	return false;
 }
 
 static void arbitrary(unsigned int n)
 {
+	scratch = guest_pages(4);
+	peer_hole(1);
 	for (unsigned int i = 0; i < n; i++) {
 		unsigned long op = random() % 60, a[5];
 
 		for (unsigned int j = 0; j < 5; j++)
 			a[j] = argument();
 		if (i % 97 == 0)
-			memset(scratch, 0, sizeof(scratch));
+			memset(scratch, 0, SCRATCH);
 		if (!left_out(op, a[0]))
 			hypercall5(op, a[0], a[1], a[2], a[3], a[4]);
 	}

@@ -424,6 +424,15 @@ __attribute__((weak)) uint64_t port_host_xcr0(void)
 	return 0;
 }
 
+__attribute__((weak)) void port_dr_save(uint64_t dr[4])
+{
+	memset(dr, 0, 32);
+}
+
+__attribute__((weak)) void port_dr_restore(const uint64_t dr[4])
+{
+}
+
 __attribute__((weak)) bool port_svm_on(uint64_t hsave_pa)
 {
 	return true;

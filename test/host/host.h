@@ -10,8 +10,11 @@
 #include "core/frame.h"
 #include "core/heap.h"
 #include "port/guest.h"
+#include "port/machine.h"
 
 #include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define HOST_FRAMES_DEFAULT 16384u /* 64 MiB */
 
@@ -22,9 +25,6 @@ void host_machine(uint64_t frames);
 static inline void host_boot(uint64_t frames)
 {
 	static uint64_t *table;
-
-	extern void free(void *);
-	extern void *calloc(size_t, size_t);
 
 	host_machine(frames);
 	free(table);

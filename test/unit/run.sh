@@ -12,7 +12,8 @@ for program; do
 	status=$?
 	cpu=$(tail -n 1 "$times" | awk '{ printf "%.2f", $1 + $2 }')
 	ok=$(grep -c '^\[       OK \]' "$log")
-	bad=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
+	bad=$(sed -n 's/^\[  FAILED  \].* \([0-9]*\) test(s), listed below:.*/\1/p' "$log" | tail -n 1)
+	bad=${bad:-0}
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
 		bad=1 # it crashed
 	fi

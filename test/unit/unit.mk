@@ -2,10 +2,12 @@
 # (/* sources: core/frame.c core/heap.c */), the fake machine of test/host and the helpers of lib, under ASan and UBSan.
 # `make unit` builds and runs them all and ends with "N passed, N failed".
 
+include hypervisor/hcall/compat.mk # generated header of 32-bit layouts
+
 UNIT_BUILD ?= build/unit
 UNIT_CC ?= gcc
 UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -MMD -MP
+	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP
 
 UNIT_TESTS := $(wildcard test/unit/*_test.c)
 # The C library brings memcpy and the like.
@@ -23,7 +25,7 @@ $(UNIT_BUILD)/$(notdir $(1:.c=)): $(UNIT_BUILD)/$(1:.c=.o) $(UNIT_COMMON) \
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_program,$(t))))
 
-$(UNIT_BUILD)/%.o: %.c
+$(UNIT_BUILD)/%.o: %.c | $(COMPAT_LAYOUT)
 	@mkdir -p $(@D)
 	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
 

@@ -88,6 +88,8 @@ void event_init(void)
 	apic_enable();
 	trap_set(EVENT_VECTOR, upcall);
 	CHECK_EQ("set upcall vector", hc_hvm(HVMOP_set_evtchn_upcall_vector, &v), 0);
+	cpu_irq_window(); /* Xen asserts the vector once when it is set */
+	event_upcalls = 0;
 }
 
 long event_alloc(domid_t dom, domid_t remote, evtchn_port_t *port)

@@ -8,10 +8,10 @@ fail() {
 	exit 1
 }
 
-# eventually COMMAND...: tries again until it succeeds; gives up after a generous time.
+# eventually COMMAND...: tries again until it succeeds; gives up after two minutes.
 eventually() {
-	local i
-	for ((i = 0; i < 600; i++)); do
+	local end=$((SECONDS + 120))
+	while [ $SECONDS -lt $end ]; do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.2
 	done
@@ -67,7 +67,7 @@ column() { xl list "$1" | awk -v n="$2" 'NR == 2 { print $n }'; }
 destroy_all() {
 	local id
 	for id in $(xl list | awk 'NR > 1 && $2 != 0 { print $2 }'); do
-		xl destroy "$id"
+		xl destroy "$id" || true
 	done
 	eventually only_dom0
 }

@@ -1,10 +1,14 @@
-# Runs in dom0: one test of the group, in a shell of its own that ends at the first command that fails.
+# Runs in dom0: one test of the group, in a shell of its own that ends at the first command that fails. Without a
+# test's name it cleans up behind one that has failed.
 set -eE
 . /test/env
 . /test/lib.sh
 . /test/group.sh
+if [ $# = 0 ]; then
+	[ -n "${keep_domains:-}" ] || destroy_all
+	exit
+fi
 trap 'echo "failed: $BASH_COMMAND (line $LINENO of ${BASH_SOURCE[0]##*/})"' ERR
-rc=0
 "test_$1"
 trap - ERR
 [ -n "${keep_domains:-}" ] || destroy_all

@@ -1,0 +1,239 @@
+/* sources: core/frame.c core/heap.c */
+/* Frames: the buddy allocator against a bitmap model, limits, claims, references, sharing, and leaks. */
+#include "host/host.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+
+#define FRAMES 4096u
+
+static struct domain a, b;
+
+static int setup(void **state)
+{
+	a = b = (struct domain){ 0 };
+	host_boot(FRAMES);
+	host_domain_add(&a, 1);
+	host_domain_add(&b, 2);
+	return 0;
+}
+
+static void test_counts(void **state)
+{
+	assert_int_equal(frame_total_count(), FRAMES - 512);
+	assert_int_equal(frame_free_count(), FRAMES - 512);
+	assert_int_equal(frame_limit(), FRAMES);
+	assert_int_equal(frame_type(MFN(0)), FRAME_NONE);
+	assert_int_equal(frame_type(MFN(FRAMES + 7)), FRAME_NONE);
+	assert_int_equal(frame_type(MFN(512)), FRAME_FREE);
+	frame_mark_hyp(0, 16);
+	assert_int_equal(frame_type(MFN(15)), FRAME_HYP);
+	assert_int_equal(frame_total_count(), FRAMES - 512 + 16);
+}
+
+/* Random allocations of random orders; nothing overlaps, everything comes back and merges to the largest blocks. */
+static void test_buddy_model(void **state)
+{
+	static uint8_t used[FRAMES];
+	struct {
+		mfn_t m;
+		unsigned order;
+	} got[256];
+	unsigned n = 0;
+	uint64_t seed = 88172645463325252ull, free = frame_free_count();
+
+	memset(used, 0, sizeof(used));
+	for (unsigned step = 0; step < 20000; step++) {
+		uint64_t r = host_random(&seed);
+
+		if (n < ARRAY_SIZE(got) && (r & 1)) {
+			unsigned order = (r >> 8) % 8;
+			mfn_t m = frame_alloc_hyp(order);
+
+			if (!mfn_valid(m))
+				continue;
+			assert_int_equal(m.n & ((1u << order) - 1), 0);
+			for (uint64_t i = m.n; i < m.n + (1u << order); i++) {
+				assert_true(i >= 512 && i < FRAMES && !used[i]);
+				assert_int_equal(frame_type(MFN(i)), FRAME_HYP);
+				used[i] = 1;
+			}
+			free -= 1u << order;
+			got[n].m = m;
+			got[n++].order = order;
+		} else if (n) {
+			unsigned i = (r >> 8) % n;
+
+			frame_free_hyp(got[i].m, got[i].order);
+			memset(used + got[i].m.n, 0, 1u << got[i].order);
+			free += 1u << got[i].order;
+			got[i] = got[--n];
+		}
+		assert_int_equal(frame_free_count(), free);
+	}
+	while (n--)
+		frame_free_hyp(got[n].m, got[n].order);
+	assert_int_equal(frame_free_count(), FRAMES - 512);
+	for (unsigned i = 0; i < 3; i++) /* 512 + 1024 + 2048 = all of it in largest blocks */
+		assert_true(mfn_valid(frame_alloc_hyp(9 + i)));
+	assert_int_equal(frame_free_count(), 0);
+	assert_false(mfn_valid(frame_alloc_hyp(0)));
+}
+
+static void test_scrubbed_when_handed_out(void **state)
+{
+	uint8_t byte = 0x5a;
+	mfn_t m = frame_alloc(&a, 0, 0);
+
+	host_poke(m, 100, &byte, 1);
+	assert_true(frame_release_alloc(&a, m));
+	assert_true(frame_alloc_at(&b, m));
+	host_peek(m, 100, &byte, 1);
+	assert_int_equal(byte, 0);
+	assert_int_equal(host_windows(), 0);
+	assert_int_equal(frame_owner(m), 2);
+}
+
+static void test_alloc_at_and_below(void **state)
+{
+	mfn_t m;
+
+	assert_true(frame_alloc_at(&a, MFN(1000)));
+	assert_false(frame_alloc_at(&a, MFN(1000)));
+	assert_false(frame_alloc_at(&a, MFN(3)));
+	assert_false(frame_alloc_at(&a, MFN(FRAMES)));
+	m = frame_alloc(&a, 3, 1000);
+	assert_true(mfn_valid(m) && m.n + 8 <= 1000);
+	assert_false(mfn_valid(frame_alloc(&a, 0, 100)));
+	assert_int_equal(a.frames, 9);
+	frame_release_alloc(&a, MFN(1000));
+	for (unsigned i = 0; i < 8; i++)
+		frame_release_alloc(&a, MFN(m.n + i));
+	assert_int_equal(frame_free_count(), FRAMES - 512);
+	assert_true(mfn_valid(frame_alloc_hyp(11)));
+}
+
+static void test_limit_and_domain_reference(void **state)
+{
+	mfn_t m[4];
+
+	a.max_frames = 4;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(mfn_valid(m[i] = frame_alloc(&a, 0, 0)));
+	assert_false(mfn_valid(frame_alloc(&a, 0, 0)));
+	assert_int_equal(a.refs, 2);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(frame_release_alloc(&a, m[i]));
+	assert_int_equal(a.refs, 1);
+	assert_int_equal(a.frames, 0);
+	a.is_dying = true;
+	assert_false(mfn_valid(frame_alloc(&a, 0, 0)));
+}
+
+static void test_references(void **state)
+{
+	mfn_t m = frame_alloc(&a, 0, 0);
+
+	assert_int_equal(frame_refs(m), 1);
+	assert_false(frame_get(&b, m));
+	assert_true(frame_get(&a, m));
+	assert_int_equal(frame_refs(m), 2);
+	assert_true(frame_release_alloc(&a, m));
+	assert_false(frame_release_alloc(&a, m)); /* once only */
+	assert_int_equal(a.frames, 1);		  /* still held */
+	assert_true(frame_get(&a, m));
+	frame_put(m);
+	frame_put(m);
+	assert_int_equal(frame_type(m), FRAME_FREE);
+	assert_int_equal(a.frames, 0);
+	assert_false(frame_get(&a, m));
+	assert_true(HOST_PANICS(frame_put(m)));
+}
+
+static void test_reassign(void **state)
+{
+	mfn_t m = frame_alloc(&a, 0, 0);
+
+	assert_int_equal(frame_reassign(m, &b, &a), -EINVAL);
+	frame_get(&a, m);
+	assert_int_equal(frame_reassign(m, &a, &b), -EBUSY);
+	frame_put(m);
+	b.max_frames = 0;
+	assert_int_equal(frame_reassign(m, &a, &b), -ENOMEM);
+	b.max_frames = 1;
+	assert_int_equal(frame_reassign(m, &a, &b), 0);
+	assert_int_equal(a.frames, 0);
+	assert_int_equal(a.refs, 1);
+	assert_int_equal(b.frames, 1);
+	assert_int_equal(b.refs, 2);
+}
+
+static void test_share(void **state)
+{
+	void *page = heap_alloc_pages(0);
+	mfn_t m = port_direct_mfn(page);
+	uint64_t idle = heap_free_frames();
+
+	frame_share(&a, page);
+	assert_int_equal(a.shared_frames, 1);
+	assert_int_equal(frame_type(m), FRAME_SHARED);
+	assert_false(frame_get(&b, m));
+	assert_true(frame_get(&a, m));
+	assert_int_equal(frame_unshare(&a, page), -EBUSY);
+	assert_int_equal(frame_type(m), FRAME_SHARED);
+	frame_put(m);
+	assert_int_equal(frame_unshare(&a, page), 0);
+	assert_int_equal(a.shared_frames, 0);
+
+	/* The end of a domain while somebody maps its page: the last reference frees it. */
+	frame_share(&a, page);
+	assert_true(frame_get(&a, m));
+	a.is_dying = true;
+	assert_int_equal(frame_unshare(&a, page), -EBUSY);
+	assert_int_equal(a.shared_frames, 0);
+	assert_false(frame_get(&a, m));
+	assert_int_equal(heap_free_frames(), idle);
+	frame_put(m);
+	assert_int_equal(heap_free_frames(), idle + 1);
+	assert_int_equal(frame_type(m), FRAME_HYP);
+}
+
+static void test_claims(void **state)
+{
+	uint64_t all = frame_free_count();
+
+	assert_int_equal(frame_claim(&a, all + 1), -ENOMEM);
+	assert_int_equal(frame_claim(&a, all - 10), 0);
+	assert_int_equal(frame_claim(&a, 5), -EINVAL); /* one claim at a time */
+	assert_int_equal(frame_claimed(), all - 10);
+	for (unsigned i = 0; i < 10; i++)
+		assert_true(mfn_valid(frame_alloc(&b, 0, 0)));
+	assert_false(mfn_valid(frame_alloc(&b, 0, 0)));
+	assert_false(mfn_valid(frame_alloc_hyp(0)));
+	assert_true(mfn_valid(frame_alloc(&a, 5, 0)));
+	assert_int_equal(frame_claimed(), all - 10 - 32);
+	assert_false(mfn_valid(frame_alloc(&b, 0, 0)));
+	assert_int_equal(frame_claim(&a, 0), 0);
+	assert_int_equal(frame_claimed(), 0);
+	assert_true(mfn_valid(frame_alloc(&b, 0, 0)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_counts, setup),
+		cmocka_unit_test_setup(test_buddy_model, setup),
+		cmocka_unit_test_setup(test_scrubbed_when_handed_out, setup),
+		cmocka_unit_test_setup(test_alloc_at_and_below, setup),
+		cmocka_unit_test_setup(test_limit_and_domain_reference, setup),
+		cmocka_unit_test_setup(test_references, setup),
+		cmocka_unit_test_setup(test_reassign, setup),
+		cmocka_unit_test_setup(test_share, setup),
+		cmocka_unit_test_setup(test_claims, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,417 @@
+/* sources: hvm/vlapic.c */
+/* The virtual local APIC: priorities, both register interfaces, IPIs, INIT-SIPI, timers, save and load. */
+#include "unit/hvm_fake.h"
+
+static struct vcpu *const v = &fake_vcpu[0];
+static unsigned eois;
+static uint8_t eoi_vector;
+
+void vioapic_eoi(struct domain *d, uint8_t vector)
+{
+	eois++;
+	eoi_vector = vector;
+}
+
+static int setup(void **state)
+{
+	fake_machine(4);
+	eois = 0;
+	for (unsigned i = 0; i < 4; i++)
+		vlapic_mmio_write(&fake_vcpu[i], 0xf0, 0x1ff);
+	return 0;
+}
+
+static void to_x2(struct vcpu *t)
+{
+	assert_true(vlapic_msr_write(t, 0x1b, APIC_DEFAULT_BASE | 0xc00 | (t->id ? 0 : 0x100)));
+}
+
+static uint64_t rd(uint32_t msr)
+{
+	uint64_t x = ~0ull;
+
+	assert_true(vlapic_msr_read(v, msr, &x));
+	return x;
+}
+
+static void wr(uint32_t msr, uint64_t x)
+{
+	assert_true(vlapic_msr_write(v, msr, x));
+}
+
+static bool wr_fails(uint32_t msr, uint64_t x)
+{
+	return !vlapic_msr_write(v, msr, x);
+}
+
+static void reset_values(void **state)
+{
+	fake_machine(2);
+	assert_int_equal(v->hvm->lapic.base_msr, 0xfee00900);
+	assert_int_equal(fake_vcpu[1].hvm->lapic.base_msr, 0xfee00800);
+	assert_int_equal(vlapic_mmio_read(&fake_vcpu[1], 0x20), 2u << 24);
+	assert_int_equal(vlapic_mmio_read(v, 0x30), 0x50014);
+	assert_int_equal(vlapic_mmio_read(v, 0xf0), 0xff);
+	assert_int_equal(vlapic_mmio_read(v, 0xe0), 0xffffffff);
+	assert_int_equal(vlapic_mmio_read(v, 0x320), 0x10000);
+	assert_false(vlapic_enabled(v));
+}
+
+static void priorities(void **state)
+{
+	assert_int_equal(vlapic_pending(v), -1);
+	vlapic_set_irq(v, 0x31, false);
+	vlapic_set_irq(v, 0xf3, false);
+	vlapic_set_irq(v, 0x35, false);
+	assert_int_equal(fake_woken & 1, 1);
+	assert_int_equal(vlapic_pending(v), 0xf3);
+	vlapic_ack(v, 0xf3);
+	assert_int_equal(vlapic_pending(v), -1);
+	assert_int_equal(vlapic_mmio_read(v, 0xa0), 0xf0);
+	vlapic_eoi(v);
+	assert_int_equal(vlapic_pending(v), 0x35);
+	vlapic_set_tpr(v, 0x30);
+	assert_int_equal(vlapic_pending(v), -1);
+	vlapic_set_tpr(v, 0x2f);
+	assert_int_equal(vlapic_pending(v), 0x35);
+	vlapic_ack(v, 0x35);
+	assert_int_equal(vlapic_pending(v), -1); /* same class */
+	vlapic_eoi(v);
+	assert_int_equal(vlapic_pending(v), 0x31);
+	vlapic_ack(v, 0x31);
+	vlapic_eoi(v);
+	vlapic_eoi(v); /* nothing in service: ignored */
+	assert_int_equal(vlapic_pending(v), -1);
+	assert_int_equal(v->hvm->lapic.isr_sum, 0);
+}
+
+/* Against a plain model: sets of vectors, highest first. */
+static void model(void **state)
+{
+	uint64_t seed = 4711;
+	bool irr[256] = { 0 }, isr[256] = { 0 };
+
+	for (unsigned n = 0; n < 20000; n++) {
+		uint64_t r = host_random(&seed);
+		uint8_t vector = (uint8_t)(16 + r % 240);
+		int want = -1, service = -1;
+
+		for (int i = 255; i >= 16; i--) {
+			if (isr[i] && service < 0)
+				service = i;
+			if (irr[i] && want < 0)
+				want = i;
+		}
+		if (want >= 0 && service >= 0 && (want & 0xf0) <= (service & 0xf0))
+			want = -1;
+		assert_int_equal(vlapic_pending(v), want);
+		if (r >> 32 & 1) {
+			vlapic_set_irq(v, vector, false);
+			irr[vector] = true;
+		} else if (want >= 0 && (r >> 33 & 1)) {
+			vlapic_ack(v, (uint8_t)want);
+			irr[want] = false;
+			isr[want] = true;
+		} else {
+			vlapic_eoi(v);
+			if (service >= 0)
+				isr[service] = false;
+		}
+	}
+}
+
+static void level_eoi(void **state)
+{
+	vlapic_set_irq(v, 0x41, true);
+	vlapic_ack(v, 0x41);
+	vlapic_mmio_write(v, 0xb0, 0);
+	assert_int_equal(eois, 1);
+	assert_int_equal(eoi_vector, 0x41);
+	vlapic_set_irq(v, 0x41, false);
+	vlapic_ack(v, 0x41);
+	vlapic_mmio_write(v, 0xb0, 0);
+	assert_int_equal(eois, 1);
+}
+
+static void x2apic_modes(void **state)
+{
+	uint64_t x;
+
+	assert_false(vlapic_msr_read(v, 0x802, &x));
+	assert_true(wr_fails(0x80b, 0));
+	assert_true(wr_fails(0x1b, APIC_DEFAULT_BASE | 0x500)); /* x2APIC without enable */
+	fake_x2apic_offered = false;
+	assert_true(wr_fails(0x1b, APIC_DEFAULT_BASE | 0xd00));
+	fake_x2apic_offered = true;
+	to_x2(v);
+	assert_int_equal(rd(0x802), 0);
+	assert_true(wr_fails(0x1b, APIC_DEFAULT_BASE | 0x900)); /* only to off */
+	wr(0x1b, APIC_DEFAULT_BASE | 0x100);
+	assert_true(wr_fails(0x1b, APIC_DEFAULT_BASE | 0xd00)); /* off to x2APIC */
+	wr(0x1b, APIC_DEFAULT_BASE | 0x900);
+	assert_false(vlapic_x2apic(v));
+	assert_true(wr_fails(0x1b, 0xfed00000 | 0x900));
+	assert_true(wr_fails(0x1b, APIC_DEFAULT_BASE | 0x901));
+}
+
+static void x2apic_registers(void **state)
+{
+	uint64_t x;
+
+	to_x2(v);
+	to_x2(&fake_vcpu[1]);
+	assert_true(vlapic_msr_read(&fake_vcpu[1], 0x802, &x));
+	assert_int_equal(x, 2);
+	assert_int_equal(rd(0x80d), 1);
+	assert_int_equal(rd(0x803), 0x50014);
+	wr(0x808, 0x20);
+	assert_int_equal(rd(0x808), 0x20);
+	assert_int_equal(rd(0x80a), 0x20);
+	wr(0x808, 0);
+	assert_true(wr_fails(0x808, 0x100));
+	assert_true(wr_fails(0x80b, 1));
+	assert_true(wr_fails(0x802, 0));
+	assert_true(wr_fails(0x80d, 0));
+	assert_true(wr_fails(0x828, 1));
+	assert_true(wr_fails(0x831, 0));
+	assert_true(wr_fails(0x83f, 0x100));
+	assert_true(wr_fails(0x832, 1ull << 32));
+	assert_true(wr_fails(0x835, 0x100000));
+	assert_false(vlapic_msr_read(v, 0x80b, &x));
+	assert_false(vlapic_msr_read(v, 0x80e, &x));
+	assert_false(vlapic_msr_read(v, 0x831, &x));
+	assert_false(vlapic_msr_read(v, 0x83f, &x));
+	assert_false(vlapic_msr_read(v, 0x8ff, &x));
+	wr(0x832, 0x200f0);
+	assert_int_equal(rd(0x832), 0x200f0);
+	wr(0x80f, 0xff); /* software disable masks the LVT */
+	assert_int_equal(rd(0x832), 0x300f0);
+	wr(0x832, 0xf0);
+	assert_int_equal(rd(0x832), 0x100f0);
+}
+
+static void self_ipi(void **state)
+{
+	to_x2(v);
+	fake_woken = 0;
+	wr(0x83f, 0xf1);
+	assert_int_equal(vlapic_pending(v), 0xf1);
+	vlapic_ack(v, 0xf1);
+	wr(0x80b, 0);
+	wr(0x830, 0x40000 | 0xf2); /* shorthand self */
+	vlapic_ack(v, 0xf2);
+	wr(0x80b, 0);
+	wr(0x830, 0x40f3); /* by ID 0, assert set as Linux has it */
+	assert_int_equal(vlapic_pending(v), 0xf3);
+	assert_int_equal(rd(0x830), 0x40f3);
+	vlapic_ack(v, 0xf3);
+	wr(0x80b, 0);
+	wr(0x83f, 3); /* illegal vector */
+	assert_int_equal(vlapic_pending(v), -1);
+	wr(0x828, 0);
+	assert_int_equal(rd(0x828), 0x20);
+	wr(0x828, 0);
+	assert_int_equal(rd(0x828), 0);
+}
+
+static void ipis(void **state)
+{
+	to_x2(v);
+	to_x2(&fake_vcpu[2]);
+	wr(0x830, 4ull << 32 | 0x55);
+	assert_int_equal(vlapic_pending(&fake_vcpu[2]), 0x55);
+	assert_int_equal(vlapic_pending(&fake_vcpu[1]), -1);
+	wr(0x830, 0xc0000 | 0x66); /* all but self */
+	assert_int_equal(vlapic_pending(v), -1);
+	assert_int_equal(vlapic_pending(&fake_vcpu[1]), 0x66);
+	assert_int_equal(vlapic_pending(&fake_vcpu[3]), 0x66);
+	wr(0x830, 0x80000 | 0x77); /* all */
+	assert_int_equal(vlapic_pending(v), 0x77);
+	wr(0x830, 4ull << 32 | 0x400);
+	assert_true(fake_vcpu[2].hvm->nmi_pending);
+	wr(0x830, 0xffffffffull << 32 | 0x88); /* physical broadcast */
+	assert_int_equal(vlapic_pending(&fake_vcpu[3]), 0x88);
+	/* logical: vCPU 2 has ID 4: cluster 0, bit 4 */
+	wr(0x830, 0x10ull << 32 | 0x800 | 0x99);
+	assert_int_equal(vlapic_pending(&fake_vcpu[2]), 0x99);
+}
+
+static void xapic_logical(void **state)
+{
+	for (unsigned i = 0; i < 4; i++)
+		vlapic_mmio_write(&fake_vcpu[i], 0xd0, 1u << (24 + i));
+	vlapic_mmio_write(v, 0x310, 0x6u << 24);
+	vlapic_mmio_write(v, 0x300, 0x800 | 0x51);
+	assert_int_equal(vlapic_pending(&fake_vcpu[0]), -1);
+	assert_int_equal(vlapic_pending(&fake_vcpu[1]), 0x51);
+	assert_int_equal(vlapic_pending(&fake_vcpu[2]), 0x51);
+	/* lowest priority: one of them, the one with the lower PPR */
+	vlapic_set_tpr(&fake_vcpu[1], 0x80);
+	vlapic_deliver(&fake_domain, 6, true, 1, 0x91, false);
+	assert_int_equal(vlapic_pending(&fake_vcpu[1]), -1);
+	assert_int_equal(vlapic_pending(&fake_vcpu[2]), 0x91);
+	/* cluster model */
+	vlapic_mmio_write(&fake_vcpu[3], 0xe0, 0x0fffffff);
+	vlapic_mmio_write(&fake_vcpu[3], 0xd0, 0x21u << 24);
+	vlapic_deliver(&fake_domain, 0x21, true, 0, 0xa1, false);
+	assert_int_equal(vlapic_pending(&fake_vcpu[3]), 0xa1);
+	vlapic_mmio_write(v, 0x300, 0x400 | 0xc0000);
+	assert_true(fake_vcpu[3].hvm->nmi_pending);
+	assert_false(v->hvm->nmi_pending);
+}
+
+static void init_sipi(void **state)
+{
+	struct vcpu *t = &fake_vcpu[1];
+
+	fake_sipis = 0;
+	t->sched.up = false;
+	to_x2(v);
+	wr(0x830, 2ull << 32 | 0x600 | 0x9a); /* SIPI without INIT: nothing */
+	assert_int_equal(fake_sipis, 0);
+	wr(0x830, 2ull << 32 | 0xc500); /* INIT, level, assert */
+	wr(0x830, 2ull << 32 | 0x8500); /* de-assert: ignored */
+	assert_true(t->hvm->init_pending);
+	wr(0x830, 2ull << 32 | 0x69a);
+	assert_int_equal(fake_sipis, 1);
+	assert_int_equal(fake_sipi_vector, 0x9a);
+	wr(0x830, 2ull << 32 | 0x69a); /* the second one finds it up */
+	assert_int_equal(fake_sipis, 1);
+	wr(0x830, 2ull << 32 | 0x4500);
+	assert_false(t->sched.up);
+}
+
+static void timer_oneshot(void **state)
+{
+	struct timer *t = &v->hvm->lapic.timer;
+
+	vlapic_mmio_write(v, 0x3e0, 0xb); /* divide by 1 */
+	vlapic_mmio_write(v, 0x320, 0x40);
+	vlapic_mmio_write(v, 0x380, 1000);
+	assert_int_equal(t->deadline, host_ns + 10000);
+	host_ns += 4000;
+	assert_int_equal(vlapic_mmio_read(v, 0x390), 600);
+	vlapic_mmio_write(v, 0x3e0, 0); /* divide by 2: the rest takes twice as long */
+	assert_int_equal(vlapic_mmio_read(v, 0x390), 600);
+	assert_int_equal(t->deadline, host_ns + 12000);
+	host_ns += 12000;
+	t->slot = -1;
+	vlapic_timer(v);
+	assert_int_equal(vlapic_pending(v), 0x40);
+	assert_int_equal(vlapic_mmio_read(v, 0x390), 0);
+	assert_false(timer_active(t));
+	vlapic_mmio_write(v, 0x380, 5);
+	vlapic_mmio_write(v, 0x380, 0);
+	assert_false(timer_active(t));
+}
+
+static void timer_periodic(void **state)
+{
+	struct timer *t = &v->hvm->lapic.timer;
+	uint64_t start;
+
+	vlapic_mmio_write(v, 0x3e0, 0xb);
+	vlapic_mmio_write(v, 0x320, 0x20041);
+	vlapic_mmio_write(v, 0x380, 100000); /* 1 ms */
+	start = host_ns;
+	assert_int_equal(t->deadline, start + 1000000);
+	host_ns += 1000100;
+	vlapic_timer(v);
+	assert_int_equal(t->deadline, start + 2000000);
+	host_ns = start + 7500000;
+	vlapic_timer(v);
+	assert_int_equal(t->deadline, start + 8000000);
+	assert_int_equal(vlapic_mmio_read(v, 0x390), 50000);
+	vlapic_mmio_write(v, 0x380, 1); /* 10 ns: held to the shortest period */
+	assert_int_equal(t->deadline, host_ns + 100000);
+	vlapic_mmio_write(v, 0x320, 0x10041);
+	assert_int_equal(vlapic_pending(v), 0x41);
+}
+
+static void timer_tsc_deadline(void **state)
+{
+	struct timer *t = &v->hvm->lapic.timer;
+
+	v->hvm->tsc_offset = 1000000;
+	wr(0x6e0, 5000);
+	assert_int_equal(rd(0x6e0), 0); /* not in that mode */
+	vlapic_mmio_write(v, 0x320, 0x40042);
+	wr(0x6e0, host_ns + 1000000 + 500);
+	assert_int_equal(t->deadline, host_ns + 500);
+	assert_int_equal(rd(0x6e0), host_ns + 1000500);
+	wr(0x6e0, 0);
+	assert_false(timer_active(t));
+	wr(0x6e0, 1); /* past: at once */
+	assert_int_equal(vlapic_pending(v), 0x42);
+	assert_int_equal(rd(0x6e0), 0);
+	vlapic_mmio_write(v, 0x320, 0x42);
+	vlapic_mmio_write(v, 0x380, 7);
+	assert_int_equal(vlapic_mmio_read(v, 0x380), 7);
+}
+
+static void xapic_writes(void **state)
+{
+	vlapic_mmio_write(v, 0x30, 0); /* read-only: an ESR bit, nothing else */
+	vlapic_mmio_write(v, 0x280, 0);
+	assert_int_equal(vlapic_mmio_read(v, 0x280), 0x80);
+	vlapic_mmio_write(v, 0x350, 0xffffffff);
+	assert_int_equal(vlapic_mmio_read(v, 0x350), 0x1e7ff);
+	vlapic_mmio_write(v, 0x80, 0x1ff);
+	assert_int_equal(vlapic_get_tpr(v), 0xff);
+	assert_int_equal(vlapic_mmio_read(v, 0x400), 0);
+	vlapic_mmio_write(v, 0xf0, 0xff);
+	vlapic_deliver(&fake_domain, 0, false, 0, 0x44, false); /* software-disabled: not taken */
+	vlapic_set_tpr(v, 0);
+	assert_int_equal(vlapic_pending(v), -1);
+}
+
+static void save_load(void **state)
+{
+	uint8_t page[VLAPIC_PAGE_BYTES], again[VLAPIC_PAGE_BYTES];
+	struct vcpu *t = &fake_vcpu[1];
+
+	to_x2(t);
+	vlapic_set_irq(t, 0x31, true);
+	vlapic_set_irq(t, 0x81, false);
+	vlapic_ack(t, 0x81);
+	vlapic_set_tpr(t, 0x10);
+	vlapic_msr_write(t, 0x832, 0x200ee);
+	vlapic_msr_write(t, 0x83e, 0xb);
+	vlapic_msr_write(t, 0x838, 100000);
+	host_ns += 300000;
+	vlapic_export(t, page);
+	vlapic_reset(t);
+	vlapic_import(t, page);
+	vlapic_export(t, again);
+	assert_memory_equal(page, again, sizeof(page));
+	assert_int_equal(t->hvm->lapic.timer.deadline, host_ns + 700000);
+	vlapic_eoi(t);
+	assert_int_equal(vlapic_pending(t), 0x31);
+	memset(page, 0xff, sizeof(page)); /* rubbish is cut to what exists */
+	vlapic_import(t, page);
+	assert_int_equal(t->hvm->lapic.irr[0], 0xffff0000);
+	vlapic_import(v, page);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reset_values),
+		cmocka_unit_test_setup(priorities, setup),
+		cmocka_unit_test_setup(model, setup),
+		cmocka_unit_test_setup(level_eoi, setup),
+		cmocka_unit_test_setup(x2apic_modes, setup),
+		cmocka_unit_test_setup(x2apic_registers, setup),
+		cmocka_unit_test_setup(self_ipi, setup),
+		cmocka_unit_test_setup(ipis, setup),
+		cmocka_unit_test_setup(xapic_logical, setup),
+		cmocka_unit_test_setup(init_sipi, setup),
+		cmocka_unit_test_setup(timer_oneshot, setup),
+		cmocka_unit_test_setup(timer_periodic, setup),
+		cmocka_unit_test_setup(timer_tsc_deadline, setup),
+		cmocka_unit_test_setup(xapic_writes, setup),
+		cmocka_unit_test_setup(save_load, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
