@@ -2,8 +2,9 @@
 # Works offline with gcc (12) or clang (14: `make CC=clang-14`), binutils, libxen-dev, and what the domain loader needs
 # (hypervisor/loader/loader.mk).
 
-CC ?= gcc
-LD ?= ld
+ifeq ($(origin CC), default)
+CC := gcc
+endif
 OBJDIR := build/hv
 H := hypervisor
 

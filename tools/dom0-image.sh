@@ -12,7 +12,7 @@ from=$CACHE/dom0-packages
 to=$CACHE/dom0-root
 say 'dom0 image: fetching packages'
 rm -rf "$from" "$to"
-packages_unpack "$from" linux-image-amd64 xen-utils-4.17 xen-hypervisor-4.17-amd64 busybox-static bash iproute2 mount util-linux
+packages_unpack "$from" linux-image-amd64 xen-utils-4.17 xen-hypervisor-4.17-amd64 busybox-static bash iproute2 mount util-linux bsdutils
 merge_usr "$from"
 
 say 'dom0 image: hypervisor (oracle) and kernel'
@@ -32,7 +32,7 @@ cp -a "$from/usr/lib/xen-common" "$to/usr/lib/"
 
 xen=usr/lib/xen-4.17/bin
 # libgcc_s: pthread_cancel loads it by name.
-programs=(usr/bin/busybox usr/bin/bash usr/sbin/losetup usr/bin/mount usr/bin/umount usr/bin/flock usr/lib64/ld-linux-x86-64.so.2
+programs=(usr/bin/busybox usr/bin/bash usr/sbin/losetup usr/bin/mount usr/bin/umount usr/bin/flock usr/bin/script usr/lib64/ld-linux-x86-64.so.2
 	usr/lib/x86_64-linux-gnu/libgcc_s.so.1)
 for name in ip bridge; do
 	programs+=("$(cd "$from" && find usr/bin usr/sbin -name $name -type f)")

@@ -43,17 +43,22 @@ static bool work_waits; /* atomic: keys or new input since the last console_work
 static int level_shown = LOG_INFO, guest_level_shown = LOG_WARN;
 static uint64_t window_start GUARDED_BY(&console_lock);
 static uint32_t window_lines GUARDED_BY(&console_lock), window_lost GUARDED_BY(&console_lock);
-static bool panicking; /* atomic */
+static int panic_cpu = -1; /* atomic: the CPU that panics */
 
 static void console_enter(void) ACQUIRE(&console_lock) NO_LOCK_CHECK
 {
-	if (likely(!__atomic_load_n(&panicking, __ATOMIC_RELAXED)))
+	int who = __atomic_load_n(&panic_cpu, __ATOMIC_RELAXED);
+
+	if (likely(who < 0))
 		spin_lock(&console_lock);
+	else if (who != (int)port_cpu())
+		for (;;) /* until port_halt() stops this CPU */
+			__builtin_ia32_pause();
 }
 
 static void console_leave(void) RELEASE(&console_lock) NO_LOCK_CHECK
 {
-	if (likely(!__atomic_load_n(&panicking, __ATOMIC_RELAXED)))
+	if (likely(__atomic_load_n(&panic_cpu, __ATOMIC_RELAXED) < 0))
 		spin_unlock(&console_lock);
 }
 
@@ -288,12 +293,17 @@ void console_work(void)
 
 /* --- the end --- */
 
-void panic(const char *fmt, ...)
+void panic(const char *fmt, ...) NO_LOCK_CHECK
 {
+	int none = -1;
 	va_list ap;
 
-	if (__atomic_exchange_n(&panicking, true, __ATOMIC_ACQ_REL))
-		port_halt(); /* a panic within a panic, or another CPU's */
+	if (!__atomic_compare_exchange_n(&panic_cpu, &none, (int)port_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		if (none == (int)port_cpu())
+			port_halt(); /* a panic within a panic */
+		for (;;)
+			__builtin_ia32_pause();
+	}
 	va_start(ap, fmt);
 	put_line("(GSM) PANIC: ", fmt, ap);
 	va_end(ap);

@@ -287,8 +287,10 @@ int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset)
 	void *page;
 	int rc;
 
-	if (v->info_vmap || offset > PAGE_SIZE - sizeof(*to) || offset % 8)
+	if (v->info_vmap || offset % 8)
 		return -EINVAL;
+	if (offset > PAGE_SIZE - sizeof(*to))
+		return -ENXIO;
 	rc = p2m_get_frame(v->domain, g, true, &m);
 	if (rc)
 		return rc;

@@ -1,10 +1,11 @@
 /*
- * A domain's machine state as save records. Source: xen/hvm/save.h and xen/arch-x86/hvm/save.h; what they leave open (which
- * records there are, their order by type, the END record) is as the tool stack's libraries expect it.
+ * A domain's machine state as save records. Source: xen/hvm/save.h and xen/arch-x86/hvm/save.h; what they
+ * leave open (which records there are, their order by type, the END record) is as the tool stack's
+ * libraries expect it.
  *
  * Owns nothing. Locks: none; the domain is paused, so nobody else touches its vCPUs.
- * Invariants: context_load() reads the whole stream twice: once checking everything, once committing, which cannot fail.
- * Segment attributes are in the VMCB's 12-bit form, in the records as in struct segment.
+ * Invariants: context_load() reads the whole stream twice: once checking everything, once committing, which
+ * cannot fail. Segment attributes are in the VMCB's 12-bit form, in the records as in struct segment.
  */
 #include "hvm/context.h"
 

@@ -1,6 +1,7 @@
 /*
- * hvm/context.c: a domain's machine state as save records (xen/hvm/save.h): XEN_DOMCTL_gethvmcontext, sethvmcontext and
- * gethvmcontext_partial. The domain is paused by the caller. sethvmcontext decodes and checks everything, then commits.
+ * hvm/context.c: a domain's machine state as save records (xen/hvm/save.h): XEN_DOMCTL_gethvmcontext,
+ * sethvmcontext and gethvmcontext_partial. The domain is paused by the caller. sethvmcontext decodes and
+ * checks everything, then commits.
  */
 #ifndef HVM_CONTEXT_H
 #define HVM_CONTEXT_H

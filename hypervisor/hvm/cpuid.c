@@ -134,13 +134,8 @@ static void add_basic(struct cpuid_policy *p, uint32_t leaf)
 
 	switch (leaf) {
 	case 4:
-		for (uint32_t i = 0; i < 6; i++) {
-			port_cpuid(4, i, r);
-			if (!(r[0] & 0x1f))
-				return;
-			add_host(p, 4, i);
-		}
-		return;
+		last = 5;
+		break;
 	case 7:
 		port_cpuid(7, 0, r);
 		last = MIN(r[0], 2u);
@@ -175,6 +170,11 @@ static void build_host(struct cpuid_policy *p)
 	max = MIN(r[0], 0x80000021u);
 	for (uint32_t leaf = 0x80000000; leaf <= max && p->nr_leaves < CPUID_MAX_LEAVES; leaf++)
 		add_host(p, leaf, NO_SUBLEAF);
+	for (uint32_t leaf = XEN_BASE; leaf <= XEN_BASE + 0x100; leaf += 0x100) {
+		xen_cpuid_leaf_t ours = { .leaf = leaf, .subleaf = NO_SUBLEAF };
+
+		put(p, &ours); /* the tool stack's serialised form has them; what a guest reads is made by xen_leaf() */
+	}
 	p->nr_msrs = 0;
 }
 

@@ -11,7 +11,7 @@
 struct domain;
 struct vcpu;
 
-#define CPUID_MAX_LEAVES 64
+#define CPUID_MAX_LEAVES 96
 
 struct cpuid_policy {
 	uint32_t nr_leaves;

@@ -1,5 +1,6 @@
 /*
- * The instruction decoder: prefixes, opcode, ModRM, SIB, displacement, immediate. Pure: owns nothing, locks nothing.
+ * The instruction decoder: prefixes, opcode, ModRM, SIB, displacement, immediate. Pure: owns nothing, locks
+ * nothing.
  * Invariant: never reads past bytes[n].
  */
 #include "hvm/decode.h"

@@ -1,7 +1,9 @@
 /*
- * hvm/decode.c: a pure x86 instruction decoder: bytes in, fields and length out. It knows the length of every instruction
- * of the one-byte and 0F, 0F 38, 0F 3A maps, and nothing about what they do. No state, no locks.
- * Source: Intel SDM vol. 2 chapter 2 and appendix A, AMD APM vol. 3 chapter 1 and appendix A. VEX, EVEX and XOP are refused.
+ * hvm/decode.c: a pure x86 instruction decoder: bytes in, fields and length out. It knows the length of
+ * every instruction of the one-byte and 0F, 0F 38, 0F 3A maps, and nothing about what they do. No state, no
+ * locks.
+ * Source: Intel SDM vol. 2 chapter 2 and appendix A, AMD APM vol. 3 chapter 1 and appendix A. VEX, EVEX and
+ * XOP are refused.
  */
 #ifndef HVM_DECODE_H
 #define HVM_DECODE_H
@@ -34,8 +36,8 @@ struct insn {
 #define SEG_NO_PREFIX	0xff
 
 /*
- * Decodes what starts at bytes; bits: 16, 32 or 64 (the code segment's default). Returns true and fills *out; false:
- * not an instruction we know, or it does not end within n bytes (n <= INSN_MAX).
+ * Decodes what starts at bytes; bits: 16, 32 or 64 (the code segment's default). Returns true and fills
+ * *out; false: not an instruction we know, or it does not end within n bytes (n <= INSN_MAX).
  */
 bool decode_insn(const uint8_t *bytes, size_t n, unsigned bits, struct insn *out);
 

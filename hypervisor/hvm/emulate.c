@@ -1,8 +1,10 @@
 /*
- * Instructions that touched an emulated physical address: executes exactly the one access (or the string piece inside the
- * page) that faulted. The guest's own page tables allowed the access before the nested fault came, and the CPU gave the
- * physical address, so nothing is translated again but the other side of MOVS. Owns nothing, locks nothing.
- * Source: AMD APM vol. 3. Invariant: registers and RIP change only when the instruction (or string piece) is done.
+ * Instructions that touched an emulated physical address: executes exactly the one access (or the string
+ * piece inside the page) that faulted. The guest's own page tables allowed the access before the nested
+ * fault came, and the CPU gave the physical address, so nothing is translated again but the other side of
+ * MOVS. Owns nothing, locks nothing.
+ * Source: AMD APM vol. 3. Invariant: registers and RIP change only when the instruction (or string piece)
+ * is done.
  */
 #include "core/guestmem.h"
 #include "hvm/hvm.h"
@@ -259,7 +261,7 @@ static bool movs_element(const struct access *x, bool write)
 	return rc == 0;
 }
 
-/* MOVS (A4, A5), STOS (AA, AB), LODS (AC, AD), a bounded piece inside the page; then RIP moves on, or stays for the rest. */
+/* MOVS (A4, A5), STOS (AA, AB), LODS (AC, AD): a bounded piece inside the page. RIP stays while a rest is left. */
 static bool string_op(struct access *x, bool write)
 {
 	struct vcpu *v = x->v;

@@ -121,18 +121,18 @@ static void do_rdtsc(struct vcpu *v, const struct exit *e)
 	hvm_advance(v, length);
 }
 
-/* Only CR8 writes exit (MOV CR8, reg). */
 static void do_cr_write(struct vcpu *v, const struct exit *e)
 {
 	struct insn i;
-	bool injected;
+	bool injected = false;
+	uint64_t value;
 
-	if (!insn_get(v, &i, &injected)) {
+	if (!insn_get(v, &i, &injected) || !cr_exit_value(v, &i, &value)) {
 		if (!injected)
 			hvm_inject_ud(v);
 		return;
 	}
-	if (e->cr == 8 && cr_write(v, 8, *insn_gpr(v, i.rm)))
+	if (cr_write(v, e->cr, value))
 		hvm_advance(v, i.length);
 	else
 		hvm_inject_gp(v);

@@ -1,6 +1,8 @@
 /*
- * The instruction at RIP: fetching it, and finding the length of the few that exit without one (no NRIP save).
- * Owns nothing, locks nothing. The encoding without prefixes is compared first: two or three bytes decide nearly always.
+ * The instruction at RIP: fetching it, and finding the length of the few that exit without one (no NRIP
+ * save).
+ * Owns nothing, locks nothing. The encoding without prefixes is compared first: two or three bytes decide
+ * nearly always.
  */
 #include "hvm/insn.h"
 

@@ -10,8 +10,9 @@
 struct vcpu;
 
 /*
- * Reads up to INSN_MAX bytes from CS:RIP of the current vCPU, want of them surely. Returns how many (>= want, or all there
- * are when the next page cannot be fetched); 0: not even the first, and the page fault is injected.
+ * Reads up to INSN_MAX bytes from CS:RIP of the current vCPU, want of them surely. Returns how many (>=
+ * want, or all there are when the next page cannot be fetched); 0: not even the first, and the page fault
+ * is injected.
  */
 unsigned insn_fetch(struct vcpu *v, uint8_t buf[INSN_MAX]);
 unsigned insn_bits(struct vcpu *v); /* 16, 32 or 64: default size of the code that runs */

@@ -1,10 +1,12 @@
 /*
  * Who answers a port or a device address of a virtual machine, and the IN, OUT, INS, OUTS instructions.
  *
- * Owns: I/O permission bitmaps, the debug port's text, the trapped PM1a control port. Locks: none; the per-domain text
- * and power-management registers are only ever torn, never out of bounds, when two vCPUs write them at once.
- * Invariants: an access that nobody answers reads all ones and writes nothing. The bitmap (APM vol. 2, 15.10.1) is 12 KiB,
- * one bit a port, 1 = exit; domains without the hardware right share one that is all ones.
+ * Owns: I/O permission bitmaps, the debug port's text, the trapped PM1a control port. Locks: none; the
+ * per-domain text and power-management registers are only ever torn, never out of bounds, when two vCPUs
+ * write them at once.
+ * Invariants: an access that nobody answers reads all ones and writes nothing. The bitmap (APM vol. 2,
+ * 15.10.1) is 12 KiB, one bit a port, 1 = exit; domains without the hardware right share one that is all
+ * ones.
  */
 #include "hvm/io.h"
 
@@ -35,6 +37,7 @@ static uint8_t trap_all[BITMAP_BYTES] __attribute__((aligned(4096)));
 int io_domain_init(struct domain *d)
 {
 	struct hvm_domain *h = d->hvm;
+	uint16_t first, last;
 
 	if (!trap_all[0])
 		memset(trap_all, 0xff, sizeof(trap_all));
@@ -50,6 +53,8 @@ int io_domain_init(struct domain *d)
 	io_trap_port_range(d, 0x40, 0x43);
 	io_trap_port_range(d, 0x61, 0x61);
 	io_trap_port_range(d, 0xcf8, 0xcff);
+	if (port_console_ports(&first, &last))
+		io_trap_port_range(d, first, last);
 	return 0;
 }
 

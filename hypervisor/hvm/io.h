@@ -1,6 +1,7 @@
 /*
- * hvm/io.c: who answers a port or a physical address that is not RAM: the device models above, the platform (hardware
- * right), or nobody (reads all ones, writes vanish). hvm/emulate.c: the instructions that touch such addresses.
+ * hvm/io.c: who answers a port or a physical address that is not RAM: the device models above, the platform
+ * (hardware right), or nobody (reads all ones, writes vanish). hvm/emulate.c: the instructions that touch
+ * such addresses.
  */
 #ifndef HVM_IO_H
 #define HVM_IO_H
@@ -28,8 +29,8 @@ void io_allow_port_range(struct domain *d, uint16_t first, uint16_t last); /* ha
 void io_trap_port_range(struct domain *d, uint16_t first, uint16_t last);
 
 /*
- * hvm/emulate.c: emulates the instruction at v's RIP that accessed gpa (EXIT_NPF on an MMIO address). False: not
- * understood; the caller crashes the domain with the bytes in the message.
+ * hvm/emulate.c: emulates the instruction at v's RIP that accessed gpa (EXIT_NPF on an MMIO address).
+ * False: not understood; the caller crashes the domain with the bytes in the message.
  */
 bool emulate_mmio(struct vcpu *v, gpa_t gpa, bool write);
 

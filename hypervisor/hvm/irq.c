@@ -1,8 +1,8 @@
 /*
  * Physical interrupts on their way to the domain that owns the device.
  *
- * Owns: the table from host vector to what it stands for. Locks: irq_lock guards the table; it is never held while an
- * interrupt is delivered. A handle of a message is its host vector.
+ * Owns: the table from host vector to what it stands for. Locks: irq_lock guards the table; it is never
+ * held while an interrupt is delivered. A handle of a message is its host vector.
  * Invariants: a GSI is bound from its first unmasking on; gsi_vector[g] is then the slot that says so.
  */
 #include "hvm/irq.h"

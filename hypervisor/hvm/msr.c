@@ -281,11 +281,3 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	}
 	return write_rare(v, msr, value);
 }
-
-bool cr_write(struct vcpu *v, unsigned cr, uint64_t value)
-{
-	if (cr != 8 || (value & ~0xfull))
-		return false;
-	vlapic_set_tpr(v, (uint8_t)(value << 4));
-	return true;
-}

@@ -10,7 +10,10 @@ int msr_init(void);	 /* the bitmap all domains share: which MSRs do not exit; 0,
 uint8_t *msr_bitmap(void);
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
-/* Control register writes with the architectural checks (hvm/msr.c). False: #GP(0). */
+/* hvm/cr.c: control register writes with the architectural checks. False: #GP(0). */
 bool cr_write(struct vcpu *v, unsigned cr, uint64_t value);
+/* The value that the instruction behind a CR-write exit would write. False: not such an instruction. */
+struct insn;
+bool cr_exit_value(struct vcpu *v, const struct insn *i, uint64_t *value);
 
 #endif

@@ -92,7 +92,7 @@ static void program_controls(struct vcpu *v, struct vmcb *c)
 {
 	const struct hvm_domain *hd = v->domain->hvm;
 
-	c->cr_write = BIT(8);
+	c->cr_write = BIT(0) | BIT(4) | BIT(8);
 	c->dr_read = c->dr_write = 0xffff; /* until the first use: EXIT_DR */
 	c->exceptions = BIT(18);
 	c->general1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
@@ -269,7 +269,7 @@ static enum exit_kind simple_kind(uint64_t code)
 		return EXIT_UD;
 	if (code >= VMEXIT_DR_READ0 && code <= VMEXIT_DR_WRITE15)
 		return EXIT_DR;
-	if (code == VMEXIT_INVALID)
+	if ((uint32_t)code == VMEXIT_INVALID) /* QEMU writes 32 bits of it */
 		return EXIT_INVALID;
 	return EXIT_UNKNOWN;
 }

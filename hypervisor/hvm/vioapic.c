@@ -1,11 +1,12 @@
 /*
  * The virtual I/O APIC. Source: Intel 82093AA data sheet (version 0x11: no EOI register).
  *
- * Owns: struct vioapic. Locks: vioapic.lock; held while physical lines are updated (irq.c's lock is inside it), not while
- * messages go to vlapics (they wake vCPUs: the scheduler's lock is outside): functions under the lock return the pins to
- * send as a bit mask, and the pins are sent after it.
- * Invariants: a level pin with remote IRR set has been sent and not finished. The physical line behind a level pin is
- * masked from the moment it fires until the EOI of an unmasked pin, or until the guest unmasks the pin.
+ * Owns: struct vioapic. Locks: vioapic.lock; held while physical lines are updated (irq.c's lock is inside
+ * it), not while messages go to vlapics (they wake vCPUs, and the scheduler's lock is outside): functions
+ * under the lock return the pins to send as a bit mask, and the pins are sent after it.
+ * Invariants: a level pin with remote IRR set has been sent and not finished. The physical line behind a
+ * level pin is masked from the moment it fires until the EOI of an unmasked pin, or until the guest unmasks
+ * the pin.
  */
 #include "hvm/vioapic.h"
 

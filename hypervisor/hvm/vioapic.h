@@ -1,6 +1,6 @@
 /*
- * hvm/vioapic.c: the virtual I/O APIC (one per domain; for the hardware domain as many pins as the machine has GSIs, its
- * lines bound to the physical ones). Source: Intel 82093AA. Locks: vioapic.lock.
+ * hvm/vioapic.c: the virtual I/O APIC (one per domain; for the hardware domain as many pins as the machine
+ * has GSIs, its lines bound to the physical ones). Source: Intel 82093AA. Locks: vioapic.lock.
  */
 #ifndef HVM_VIOAPIC_H
 #define HVM_VIOAPIC_H

@@ -1,10 +1,11 @@
 /*
  * The virtual local APIC of each vCPU. Source: Intel SDM vol. 3 chapter 11, AMD APM vol. 2 chapter 16.
  *
- * Owns: struct vlapic in struct hvm_vcpu. Locks: none. IRR, TMR and irr_sum are changed atomically by any CPU; the rest
- * only by the CPU that runs the vCPU, or for a vCPU that does not run.
- * Invariants: a bit in irr[i] is never set while bit i of irr_sum stays clear (set after it, rechecked when cleared);
- * isr_sum is exact. In x2APIC mode LDR follows from the ID. The timer is queued exactly while it counts.
+ * Owns: struct vlapic in struct hvm_vcpu. Locks: none. IRR, TMR and irr_sum are changed atomically by any
+ * CPU; the rest only by the CPU that runs the vCPU, or for a vCPU that does not run.
+ * Invariants: a bit in irr[i] is never set while bit i of irr_sum stays clear (set after it, rechecked when
+ * cleared); isr_sum is exact. In x2APIC mode LDR follows from the ID. The timer is queued exactly while it
+ * counts.
  */
 #include "hvm/vlapic.h"
 

@@ -1,7 +1,8 @@
 /*
- * hvm/vlapic.c: the virtual local APIC: xAPIC page and x2APIC MSRs, timer (one-shot, periodic, TSC deadline), IPIs, EOI
- * broadcast to the vIO-APIC. Source: Intel SDM vol. 3 chapter 11, AMD APM vol. 2 chapter 16. IRR is set atomically by
- * any CPU; everything else is touched only by the CPU that runs (or owns) the vCPU.
+ * hvm/vlapic.c: the virtual local APIC: xAPIC page and x2APIC MSRs, timer (one-shot, periodic, TSC
+ * deadline), IPIs, EOI broadcast to the vIO-APIC. Source: Intel SDM vol. 3 chapter 11, AMD APM vol. 2
+ * chapter 16. IRR is set atomically by any CPU; everything else is touched only by the CPU that runs (or
+ * owns) the vCPU.
  */
 #ifndef HVM_VLAPIC_H
 #define HVM_VLAPIC_H

@@ -130,6 +130,6 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define VMEXIT_MWAIT_COND 0x8cu
 #define VMEXIT_XSETBV	  0x8du
 #define VMEXIT_NPF	  0x400u
-#define VMEXIT_INVALID	  (~0ull)
+#define VMEXIT_INVALID	  (~0u)
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * MSI-X tables: see vmsix.h. Owns struct vmsix. Locks: vpci.c's.
- * Invariants: an entry that the guest unmasked has a host vector, and the device's entry holds that vector's message.
+ * Invariants: an entry that the guest unmasked has a host vector, and the device's entry holds that
+ * vector's message.
  */
 #include "hvm/vmsix.h"
 

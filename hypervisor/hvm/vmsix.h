@@ -1,7 +1,8 @@
 /*
- * hvm/vmsix.c: MSI-X tables of the hardware domain's functions. Source: PCI Local Bus 3.0, 6.8.2. The pages of a table are
- * trapped; the domain reads back what it wrote, the device holds the host's message. Everything else on those pages
- * passes through. Locks: vpci.c's, held by every caller; p2m.lock may not be held.
+ * hvm/vmsix.c: MSI-X tables of the hardware domain's functions. Source: PCI Local Bus 3.0, 6.8.2. The pages
+ * of a table are trapped; the domain reads back what it wrote, the device holds the host's message.
+ * Everything else on those pages passes through. Locks: vpci.c's, held by every caller; p2m.lock may not be
+ * held.
  */
 #ifndef HVM_VMSIX_H
 #define HVM_VMSIX_H

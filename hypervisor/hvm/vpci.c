@@ -1,10 +1,12 @@
 /*
- * Trapped PCI configuration space of the hardware domain: configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2) and
- * MMCONFIG (PCI Express 3.0, 7.2.2), and the MSI capability (PCI 3.0, 6.8.1). MSI-X tables are vmsix.c's.
+ * Trapped PCI configuration space of the hardware domain: configuration mechanism 1 (PCI Local Bus 3.0,
+ * 3.2.2.3.2) and MMCONFIG (PCI Express 3.0, 7.2.2), and the MSI capability (PCI 3.0, 6.8.1). MSI-X tables
+ * are vmsix.c's.
  *
- * Owns: struct vpci_domain and the list of functions seen. Locks: vpci_domain.lock, taken before p2m.lock and irq.c's.
- * Invariants: a function whose MSI is enabled has a host vector, and the device holds that vector's message; the guest
- * reads back what it wrote. One message per function: Multiple Message Capable reads 0.
+ * Owns: struct vpci_domain and the list of functions seen. Locks: vpci_domain.lock, taken before p2m.lock
+ * and irq.c's.
+ * Invariants: a function whose MSI is enabled has a host vector, and the device holds that vector's
+ * message; the guest reads back what it wrote. One message per function: Multiple Message Capable reads 0.
  */
 #include "hvm/vpci.h"
 

@@ -1,6 +1,7 @@
 /*
- * hvm/vpci.c: trapped PCI configuration space of the hardware domain (ports 0xcf8/0xcfc and MMCONFIG) and its MSI
- * capability; hvm/vmsix.c: MSI-X tables. Everything else passes through; the IOMMU's function is hidden (all ones).
+ * hvm/vpci.c: trapped PCI configuration space of the hardware domain (ports 0xcf8/0xcfc and MMCONFIG) and
+ * its MSI capability; hvm/vmsix.c: MSI-X tables. Everything else passes through; the IOMMU's function is
+ * hidden (all ones).
  */
 #ifndef HVM_VPCI_H
 #define HVM_VPCI_H

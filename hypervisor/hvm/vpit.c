@@ -1,10 +1,11 @@
 /*
  * The 8254 timer, its gate and output in port 0x61. Source: Intel 8254 data sheet.
  *
- * Owns: struct vpit. Locks: none: a domain whose vCPUs program one timer from two CPUs at once gets a mixed value, as on
- * hardware, never more. There are no 8259s, no CMOS clock: their ports read all ones, and kernels see by that that they are not
- * there.
- * Invariants: while a channel's gate is low, start holds the ns already counted instead of the time it began.
+ * Owns: struct vpit. Locks: none: a domain whose vCPUs program one timer from two CPUs at once gets a mixed
+ * value, as on hardware, never more. There are no 8259s and no CMOS clock: their ports read all ones, and
+ * kernels see by that that they are not there.
+ * Invariants: while a channel's gate is low, start holds the ns already counted instead of the time it
+ * began.
  */
 #include "hvm/vpit.h"
 

@@ -1,6 +1,7 @@
 /*
- * hvm/vpit.c: 8254 timer and port 0x61 gate of a virtual machine. The domain with the hardware right gets the virtual
- * 8254 too (the hypervisor keeps the real one); other domains have one only with XEN_X86_EMU_PIT, else all ones.
+ * hvm/vpit.c: 8254 timer and port 0x61 gate of a virtual machine. The domain with the hardware right gets
+ * the virtual 8254 too (the hypervisor keeps the real one); other domains have one only with
+ * XEN_X86_EMU_PIT, else all ones.
  */
 #ifndef HVM_VPIT_H
 #define HVM_VPIT_H

@@ -53,6 +53,8 @@ void port_window_unmap(unsigned slot);
 
 /* --- the platform --- */
 void port_console_write(const char *s, size_t n); /* raw bytes to the serial line */
+/* I/O ports that the hypervisor keeps for itself (its serial line): first to last; false: none. No domain may touch them. */
+bool port_console_ports(uint16_t *first, uint16_t *last);
 uint32_t port_io_read(uint16_t port, unsigned size);
 void port_io_write(uint16_t port, unsigned size, uint32_t value);
 _Noreturn void port_halt(void);	    /* stops this machine for good (all CPUs) */

@@ -59,6 +59,13 @@ void port_console_write(const char *s, size_t n)
 	}
 }
 
+bool port_console_ports(uint16_t *first, uint16_t *last)
+{
+	*first = uart;
+	*last = uart + UART_SCR;
+	return uart;
+}
+
 void serial_rx_init(void)
 {
 	int v;

@@ -83,9 +83,10 @@ static const struct symbol *trap_symbol(uint64_t address)
 	return symtable[lo].address <= address ? &symtable[lo] : NULL;
 }
 
-static void trap_print_address(uint64_t address)
+/* back: 1 for a return address, since the call may be its function's last instruction. */
+static void trap_print_address(uint64_t address, unsigned back)
 {
-	const struct symbol *s = trap_symbol(address);
+	const struct symbol *s = trap_symbol(address - back);
 
 	if (s)
 		x86_log("  %016lx %s+0x%lx", address, symtable_names + s->name, address - s->address);
@@ -100,9 +101,9 @@ static void trap_walk(uint64_t bp)
 	for (unsigned depth = 0; depth < 32; depth++) {
 		const uint64_t *frame = (const uint64_t *)bp;
 
-		if (bp - block >= CPU_MC_STACK_TOP - 16 || bp & 7)
+		if (bp - block < PAGE_SIZE || bp - block > CPU_MC_STACK_TOP - 16 || bp & 7)
 			return;
-		trap_print_address(frame[1]);
+		trap_print_address(frame[1], 1);
 		if (frame[0] <= bp && frame[0] - block < CPU_STACK_TOP && bp - block < CPU_STACK_TOP)
 			return;
 		bp = frame[0];
@@ -141,6 +142,7 @@ static _Noreturn void trap_fatal(const struct trap_frame *f)
 {
 	x86_log("CPU %u: %s, error code %lx", port_cpu(), trap_names[f->vector & 31], f->error);
 	x86_log("rip %016lx  cs %04lx  rflags %08lx  rsp %016lx  ss %04lx", f->rip, f->cs, f->rflags, f->rsp, f->ss);
+	trap_print_address(f->rip, 0);
 	x86_log("rax %016lx rbx %016lx rcx %016lx rdx %016lx", f->rax, f->rbx, f->rcx, f->rdx);
 	x86_log("rsi %016lx rdi %016lx rbp %016lx r8  %016lx", f->rsi, f->rdi, f->rbp, f->r8);
 	x86_log("r9  %016lx r10 %016lx r11 %016lx r12 %016lx", f->r9, f->r10, f->r11, f->r12);

@@ -101,9 +101,9 @@ static void paging_on(void)
 	for (unsigned int i = 0; i < 1024; i++)
 		directory[i] = i << 22 | 0x83;
 	directory[BAD >> 22] = 0;
-	__asm__ volatile("mov %%cr4, %0; or $0x10, %0; mov %0, %%cr4" : "=r"(v));
+	__asm__ volatile("mov %%cr4, %0; orl $0x10, %0; mov %0, %%cr4" : "=r"(v));
 	__asm__ volatile("mov %0, %%cr3" : : "r"(directory) : "memory");
-	__asm__ volatile("mov %%cr0, %0; or $0x80010000, %0; mov %0, %%cr0" : "=r"(v) : : "memory");
+	__asm__ volatile("mov %%cr0, %0; orl $0x80010000, %0; mov %0, %%cr0" : "=r"(v) : : "memory");
 }
 
 void guest_main(void)

@@ -145,7 +145,7 @@ static void register_forms(void)
 	CHECK_EQ("movzx r64, m16", r, 0x30);
 	__asm__ volatile("movslq (%1), %0" : "=r"(r) : "r"(to), "0"(-1UL));
 	CHECK_EQ("movsxd r64, m32", r, 0x30);
-	__asm__ volatile("mov %%eax, 0xfee00080" : : "a"(0x40));
+	__asm__ volatile("movabs %%eax, 0xfee00080" : : "a"(0x40));
 	CHECK_EQ("mov moffs", TPR, 0x40);
 	r = 0;
 	__asm__ volatile("movl 0x40(%1,%2,4), %k0" : "=r"(r) : "r"(0xfee00000UL), "r"(0x10UL));
@@ -234,6 +234,34 @@ static void hole_forms(void)
 	CHECK_EQ("locked ones are lost as well", *(volatile uint64_t *)hole, -1L);
 }
 
+/*
+ * Gossamer leaves control registers to the CPU, and QEMU's lets everything pass: there a wrong value ends the domain at its
+ * next entry. Xen checks them itself.
+ */
+static bool control_writes_exit(void)
+{
+	xen_extraversion_t extra = { 0 };
+
+	hc_version(XENVER_extraversion, extra);
+	for (const char *s = extra; *s; s++)
+		if (guest_prefix(s, "-gossamer"))
+			return false;
+	return true;
+}
+
+static void refused_control(unsigned long cr0, unsigned long cr4)
+{
+	trap_arm();
+	__asm__ volatile(TRAP_TRY("mov %0, %%cr4") : : "r"(cr4 | 1UL << 40) : "memory");
+	CHECK_EQ("unknown CR4 bit", trap_seen.vector, TRAP_GP);
+	trap_arm();
+	__asm__ volatile(TRAP_TRY("mov %0, %%cr4") : : "r"(cr4 & ~0x20UL) : "memory");
+	CHECK_EQ("PAE cannot go in long mode", trap_seen.vector, TRAP_GP);
+	trap_arm();
+	__asm__ volatile(TRAP_TRY("mov %0, %%cr0") : : "r"(cr0 & ~1UL) : "memory");
+	CHECK_EQ("PE cannot go while paging", trap_seen.vector, TRAP_GP);
+}
+
 static void control(void)
 {
 	unsigned long cr0, cr4, v;
@@ -253,15 +281,8 @@ static void control(void)
 	__asm__ volatile("mov %%cr4, %0" : "=r"(v));
 	CHECK_EQ("CR4.PGE stays", v, cr4 | 0x80);
 	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
-	trap_arm();
-	__asm__ volatile(TRAP_TRY("mov %0, %%cr4") : : "r"(cr4 | 1UL << 40) : "memory");
-	CHECK_EQ("unknown CR4 bit", trap_seen.vector, TRAP_GP);
-	trap_arm();
-	__asm__ volatile(TRAP_TRY("mov %0, %%cr4") : : "r"(cr4 & ~0x20UL) : "memory");
-	CHECK_EQ("PAE cannot go in long mode", trap_seen.vector, TRAP_GP);
-	trap_arm();
-	__asm__ volatile(TRAP_TRY("mov %0, %%cr0") : : "r"(cr0 & ~1UL) : "memory");
-	CHECK_EQ("PE cannot go while paging", trap_seen.vector, TRAP_GP);
+	if (control_writes_exit())
+		refused_control(cr0, cr4);
 	/* NW without CD is not tried: Xen 4.17 enters with it, and the domain dies of an invalid VMCB. */
 	__asm__ volatile("wbinvd; invlpg (%0)" : : "r"(&v) : "memory");
 	__asm__ volatile("mov %0, %%dr0; mov %%dr0, %1" : : "r"(0x123456UL), "r"(v));

@@ -4,7 +4,7 @@ rig_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 rig_out=$rig_root/build/test/guest
 rig_cache=$rig_root/build/cache
 rig_cpu_model=max,-smap,-rdtscp,-avx,-avx2,-fma,-f16c,-xsave,-monitor,family=23,model=49,stepping=0
-rig_args="console=com1 com1=115200,8n1 dom0=pvh dom0_mem=1G noreboot loglvl=warning guest_loglvl=warning"
+rig_args="console=com1 com1=115200,8n1 dom0=pvh dom0_mem=1G noreboot loglvl=warning"
 mkdir -p "$rig_out" "$rig_cache"
 
 # rig_hypervisor xen|gossamer: makes sure its image is there.
@@ -30,8 +30,8 @@ rig_hypervisor() {
 }
 rig_image_gossamer=$rig_root/build/gossamer.elf
 
-# rig_boot HYPERVISOR "KERNEL ARGS" LOG SECONDS [HYPERVISOR-ARGS...]; QEMU_EXTRA adds options of QEMU.
-# Returns when the verdict is out, QEMU ended, or the time is over.
+# rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]; QEMU_EXTRA adds options of QEMU.
+# Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
 rig_boot() {
 	local image log=$3 limit=$4 pid end
 	case $1 in
@@ -47,7 +47,7 @@ rig_boot() {
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
 	pid=$!
 	while kill -0 $pid 2>/dev/null; do
-		if grep -aqE "VERDICT .*(PASS|FAIL)|Panic on CPU|GOSSAMER STOPPED" "$log"; then
+		if grep -aqE "VERDICT ${RIG_VERDICT:-.*} (PASS|FAIL)|Panic on CPU|GOSSAMER STOPPED" "$log"; then
 			sleep 0.1
 			kill $pid 2>/dev/null
 			break

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds the guest test kernels and boots each as the dom0 kernel of Xen (the oracle), of Gossamer, or of both.
-#   run.sh [--hypervisor=gossamer|xen|both] [--verbose] [NAME...]
+#   run.sh [--hypervisor=gossamer|xen|both] [--verbose] [NAME | NAME@domU ...]
+# NAME@domU runs the kernel as an unprivileged domain, which the kernel `launch` builds as dom0.
 # Prints every failing check and one verdict a kernel; ends with "N passed, N failed" and the CPU seconds used.
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/rig.sh"
 
+domu="version memory events fifo timers grants lapic msr insn calls hostile abi32" # what also runs unprivileged
 which=xen
 verbose=
 names=()
@@ -25,25 +27,38 @@ esac
 
 make -s -C "$here" OUT="$rig_out" || exit 1
 if [ ${#names[@]} -eq 0 ]; then
-	for f in "$here"/*.c; do names+=("$(basename "$f" .c)"); done
+	for f in "$here"/*.c; do
+		n=$(basename "$f" .c)
+		[ "$n" = launch ] || names+=("$n")
+	done
+	for n in $domu; do names+=("$n@domU"); done
 fi
+
+# run_one HYPERVISOR NAME: boots it, prints what failed and the verdict, and counts.
+run_one() {
+	local h=$1 n=${2%@domU} log=$rig_out/$2.$1.log args extra verdict launched=PASS
+	extra=$(sed -n "s|^// xen-args: ||p" "$here/$n.c")
+	args=$rig_out/$n.elf${verbose:+ verbose}
+	if [ "$2" = "$n" ]; then
+		RIG_VERDICT=$n rig_boot "$h" "$args" "$log" 60 $extra
+	else
+		RIG_VERDICT=launch rig_boot "$h" "$rig_out/launch.elf,$args" "$log" 60 guest_loglvl=all
+		launched=$(grep -aoE "VERDICT launch .*" "$log" | tr -d '\r')
+	fi
+	grep -aoE "(FAIL|ok) ($n|launch):.*|exception .*" "$log" | sed "s/^/  /"
+	verdict=$(grep -aom1 "VERDICT $n .*" "$log" | tr -d '\r')
+	[ -n "$verdict" ] || { verdict="VERDICT $n FAIL no verdict"; tail -n 5 "$log" | sed 's/^/  | /'; }
+	echo "$h: $2 ${verdict#VERDICT "$n" }"
+	case $verdict/$launched in
+	*" PASS "*/*PASS*) passed=$((passed + 1)) ;;
+	*) failed=$((failed + 1)) ;;
+	esac
+}
 
 passed=0 failed=0
 for h in "${hypervisors[@]}"; do
 	rig_hypervisor "$h" || exit 1
-	for n in "${names[@]}"; do
-		log=$rig_out/$n.$h.log
-		extra=$(sed -n "s|^// xen-args: ||p" "$here/$n.c")
-		rig_boot "$h" "$rig_out/$n.elf${verbose:+ verbose}" "$log" 60 $extra
-		grep -aoE "(FAIL|ok) $n:.*|exception .*" "$log" | sed "s/^/  /"
-		verdict=$(grep -aom1 "VERDICT $n .*" "$log" | tr -d '\r')
-		[ -n "$verdict" ] || { verdict="VERDICT $n FAIL no verdict"; tail -n 5 "$log" | sed 's/^/  | /'; }
-		echo "$h: ${verdict#VERDICT }"
-		case $verdict in
-		*" PASS "*) passed=$((passed + 1)) ;;
-		*) failed=$((failed + 1)) ;;
-		esac
-	done
+	for n in "${names[@]}"; do run_one "$h" "$n"; done
 done
 rig_cpu
 echo "$passed passed, $failed failed"

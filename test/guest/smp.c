@@ -168,6 +168,36 @@ static void stop_and_go(void)
 	CHECK("it goes on where it was", until(&done, 2));
 }
 
+/* AMD APM vol. 2 section 16.5: INIT, then a start-up IPI whose vector is the page that real mode begins in. */
+#define START_PAGE 0x08
+static void init_sipi(void)
+{
+	static const char code[] = {
+		0x2e, (char)0xc7, 0x06, 0x00, 0x01, 0x34, 0x12, /* movw $0x1234, %cs:0x100 */
+		(char)0xf4, (char)0xeb, (char)0xfd,		/* hlt; jmp back to it */
+	};
+	volatile uint16_t *mark = (uint16_t *)(START_PAGE * PAGE_SIZE + 0x100);
+	uint64_t end = event_now() + 500 * MS;
+
+	memcpy((void *)(START_PAGE * PAGE_SIZE), code, sizeof(code));
+	*mark = 0;
+	apic_write(APIC_ICR_HI, second_apic_id << 24);
+	apic_write(APIC_ICR, 0x4500);
+	hc_sched(SCHEDOP_yield, 0);
+	CHECK_EQ("INIT stops it", hc_vcpu(VCPUOP_is_up, 1, 0), 0);
+	apic_write(APIC_ICR, 0x4600 | START_PAGE);
+	while (*mark != 0x1234 && event_now() < end)
+		hc_sched(SCHEDOP_yield, 0);
+	CHECK_EQ("it runs in real mode", *mark, 0x1234);
+	hc_sched(SCHEDOP_yield, 0);
+	CHECK_EQ("a halt with interrupts off is its end", hc_vcpu(VCPUOP_is_up, 1, 0), 0);
+	*mark = 0;
+	apic_write(APIC_ICR, 0x4600 | START_PAGE);
+	for (unsigned int i = 0; i < 100; i++)
+		hc_sched(SCHEDOP_yield, 0);
+	CHECK_EQ("a start-up IPI without INIT does nothing", *mark, 0);
+}
+
 void guest_main(void)
 {
 	if (cpu_rdmsr(APIC_BASE_MSR) & 1UL << 10)
@@ -184,4 +214,5 @@ void guest_main(void)
 	events_across();
 	local_apics();
 	stop_and_go();
+	init_sipi();
 }

@@ -34,11 +34,13 @@ static void strings(void)
 	CHECK("extraversion is text", printable(extra, sizeof(extra)));
 	CHECK_EQ("compile_info", hc_version(XENVER_compile_info, &compile), 0);
 	CHECK("compiler is text", printable(compile.compiler, sizeof(compile.compiler)));
-	CHECK("compile date is text", printable(compile.compile_date, sizeof(compile.compile_date)));
+	/* Gossamer's build is repeatable, so it has no date unless one is given. */
+	CHECK("compile date is text or empty",
+	      !compile.compile_date[0] || printable(compile.compile_date, sizeof(compile.compile_date)));
 	CHECK_EQ("capabilities", hc_version(XENVER_capabilities, caps), 0);
 	CHECK("capabilities name hvm-3.0-x86_64", printable(caps, sizeof(caps)));
 	CHECK_EQ("changeset", hc_version(XENVER_changeset, change), 0);
-	CHECK_EQ("commandline", hc_version(XENVER_commandline, command), guest_dom0 ? 0 : -XEN_EPERM);
+	CHECK_EQ("commandline", hc_version(XENVER_commandline, command), 0);
 	print("extraversion \"%s\" capabilities \"%s\"\n", extra, caps);
 }
 
@@ -62,7 +64,8 @@ static void numbers(void)
 	f.submap_idx = 1;
 	CHECK_EQ("get_features 1", hc_version(XENVER_get_features, &f), -XEN_EINVAL);
 	n = hc_version(XENVER_build_id, 0);
-	CHECK("build_id size or none", n == -XEN_ENODATA || (n > 0 && n <= 64));
+	print("build_id: %ld\n", n);
+	CHECK("build_id size or none", n == -XEN_ENODATA || (n > 0 && n <= 64) || (!guest_dom0 && n == -XEN_EPERM));
 	CHECK_EQ("unknown sub-op", hc_version(99, 0), -XEN_ENOSYS);
 	CHECK_EQ("bad pointer", hc_version(XENVER_extraversion, FAR_POINTER), -XEN_EFAULT);
 	CHECK_EQ("bad pointer in", hc_version(XENVER_get_features, FAR_POINTER), -XEN_EFAULT);

@@ -308,6 +308,11 @@ void port_console_write(const char *s, size_t n)
 	host_console[host_console_len] = 0;
 }
 
+bool port_console_ports(uint16_t *first, uint16_t *last)
+{
+	return false;
+}
+
 __attribute__((weak)) uint32_t port_io_read(uint16_t port, unsigned size)
 {
 	return (uint32_t)((1ull << (8 * size)) - 1);

@@ -1,6 +1,6 @@
 /*
- * What the tests of hvm/ put in place of the vendor backend, scheduler and timers: one domain with up to four vCPUs whose
- * registers are plain variables. Weak, so that a test may link the real thing.
+ * What the tests of hvm/ put in place of the vendor backend, scheduler and timers: one domain with up to
+ * four vCPUs whose registers are plain variables. Weak, so that a test may link the real thing.
  */
 #ifndef UNIT_HVM_FAKE_H
 #define UNIT_HVM_FAKE_H
@@ -19,6 +19,7 @@
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
 #include "hvm/vmcb.h"
+#include "lib/lib.h"
 
 #define WEAK	    __attribute__((weak))
 #define FAKE_VCPUS  4

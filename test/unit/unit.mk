@@ -7,7 +7,8 @@ include hypervisor/hcall/compat.mk # generated header of 32-bit layouts
 UNIT_BUILD ?= build/unit
 UNIT_CC ?= gcc
 UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP
+	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP \
+	-Dsched_yield=gossamer_sched_yield # the C library (LeakSanitizer) has one of its own
 
 UNIT_TESTS := $(wildcard test/unit/*_test.c)
 # The C library brings memcpy and the like.
@@ -29,7 +30,8 @@ $(UNIT_BUILD)/%.o: %.c | $(COMPAT_LAYOUT)
 	@mkdir -p $(@D)
 	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
 
-.PHONY: unit
+.PHONY: unit unit-programs
+unit-programs: $(UNIT_PROGRAMS)
 unit: $(UNIT_PROGRAMS)
 	test/unit/run.sh $(UNIT_PROGRAMS)
 

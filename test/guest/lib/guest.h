@@ -245,6 +245,8 @@ bool smp_on_second(void); /* is this code running on vCPU 1? */
 #define PEER_PAGES 32U /* populated from gfn 0 */
 extern domid_t peer_domid;
 extern struct grant_entry_v1 *peer_grants; /* its first grant frame */
+struct xen_domctl;
+long peer_domctl(uint32_t cmd, struct xen_domctl *op); /* of peer_domid */
 bool peer_create(void);
 long peer_destroy(void);
 long peer_populate(xen_pfn_t gfn, unsigned int pages);

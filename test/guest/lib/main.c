@@ -141,7 +141,7 @@ static void pick_gate(void)
 		((volatile char *)hypercall_gate)[2] = (char)0xc1;
 }
 
-/* A module or the start record may lie behind the image: free pages start 16 MiB above, well inside every test's RAM. */
+/* A module or the start record may lie behind the image: free pages start 8 MiB above, well inside every test's RAM. */
 #define FREE_AT 0x1800000UL
 
 void guest_start(void)

@@ -12,16 +12,17 @@
 domid_t peer_domid;
 struct grant_entry_v1 *peer_grants;
 
-static long domctl(struct xen_domctl *op)
+long peer_domctl(uint32_t cmd, struct xen_domctl *op)
 {
+	op->cmd = cmd;
 	op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+	op->domain = peer_domid;
 	return HC(__HYPERVISOR_domctl, op);
 }
 
 static long create(void)
 {
 	struct xen_domctl op = {
-		.cmd = XEN_DOMCTL_createdomain,
 		.u.createdomain = {
 			.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
 			.max_vcpus = 1,
@@ -32,8 +33,10 @@ static long create(void)
 			.arch.emulation_flags = XEN_X86_EMU_LAPIC,
 		},
 	};
-	long rc = domctl(&op);
+	long rc;
 
+	peer_domid = 0; /* any free number */
+	rc = peer_domctl(XEN_DOMCTL_createdomain, &op);
 	peer_domid = op.domain;
 	return rc;
 }
@@ -78,23 +81,20 @@ static long map_grant_frame(void)
 
 bool peer_create(void)
 {
-	struct xen_domctl op = { .cmd = XEN_DOMCTL_max_mem };
+	struct xen_domctl op = { .cmd = 0 };
 	bool ok = CHECK_EQ("create a peer", create(), 0);
 
-	op.domain = peer_domid;
 	op.u.max_mem.max_memkb = 1024;
-	ok = ok && CHECK_EQ("peer's limit", domctl(&op), 0);
-	op.cmd = XEN_DOMCTL_set_paging_mempool_size;
+	ok = ok && CHECK_EQ("peer's limit", peer_domctl(XEN_DOMCTL_max_mem, &op), 0);
 	op.u.paging_mempool.size = 2UL << 20;
-	ok = ok && CHECK_EQ("peer's paging pool", domctl(&op), 0);
+	ok = ok && CHECK_EQ("peer's paging pool", peer_domctl(XEN_DOMCTL_set_paging_mempool_size, &op), 0);
 	ok = ok && CHECK_EQ("peer's pages", peer_populate(0, PEER_PAGES), PEER_PAGES);
 	return ok && CHECK_EQ("peer's grant frame", map_grant_frame(), 0);
 }
 
 long peer_destroy(void)
 {
-	struct xen_domctl op = { .cmd = XEN_DOMCTL_destroydomain };
+	struct xen_domctl op = { .cmd = 0 };
 
-	op.domain = peer_domid;
-	return domctl(&op);
+	return peer_domctl(XEN_DOMCTL_destroydomain, &op);
 }

