@@ -25,7 +25,7 @@ CFLAGS_HV += -Wthread-safety
 else
 CFLAGS_HV += -fno-tree-loop-distribute-patterns
 endif
-LDFLAGS_HV := -static -nostdlib --gc-sections -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none
+LDFLAGS_HV := -static -nostdlib --gc-sections -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=sha1
 
 # A change of compiler or flags rebuilds everything.
 $(shell mkdir -p $(OBJDIR); echo '$(CC) $(CFLAGS_HV)' | cmp -s - $(OBJDIR)/flags || echo '$(CC) $(CFLAGS_HV)' >$(OBJDIR)/flags)

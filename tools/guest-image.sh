@@ -27,6 +27,8 @@ as_root mmdebstrap --quiet --mode=root --variant=essential --include=mount,iprou
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 	bookworm "$root"
 as_root install -m 755 "$here/guest/init" "$root/sbin/guest-init"
+as_root install -m 755 "$here/guest/poweroff" "$root/sbin/poweroff"
+as_root install -m 755 "$here/guest/poweroff" "$root/sbin/reboot"
 # Escape sequences of line editing have no place in a console's log.
 echo 'set enable-bracketed-paste off' | as_root tee -a "$root/etc/inputrc" >/dev/null
 merge_usr "$boot/tree"

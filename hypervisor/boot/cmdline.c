@@ -51,6 +51,15 @@ static void option_level(const char *name, const char *value, int *out)
 		bad(name, value, "levels are none, error, warning, info, debug, all");
 }
 
+/* A list, of which this machine's serial line is all there is. */
+static void option_console(const char *value)
+{
+	if (strcmp(value, "none") && !strstr(value, "com1"))
+		bad("console", value, "expected com1 or none");
+	else
+		lib_strlcpy(boot_options.console, value, sizeof(boot_options.console));
+}
+
 /* com1=<baud>[,8n1[,<port>[,<irq>]]] or com1=auto */
 static void option_com1(const char *value)
 {
@@ -82,7 +91,7 @@ static void option_com1(const char *value)
 /* dom0_mem=<size>[,max:<size>][,min:<size>] */
 static void option_dom0_mem(const char *value)
 {
-	uint64_t size, max = 0;
+	uint64_t size, mem = boot_options.dom0_mem, max = 0;
 	const char *p = value;
 
 	do {
@@ -95,8 +104,9 @@ static void option_dom0_mem(const char *value)
 		if (is_max)
 			max = size;
 		else if (!is_min)
-			boot_options.dom0_mem = size;
+			mem = size;
 	} while (*p++ == ',');
+	boot_options.dom0_mem = mem;
 	boot_options.dom0_mem_max = max;
 }
 
@@ -129,7 +139,7 @@ static void option_sched(const char *value)
 static bool option(const char *name, const char *value)
 {
 	if (!strcmp(name, "console"))
-		lib_strlcpy(boot_options.console, value, sizeof(boot_options.console));
+		option_console(value);
 	else if (!strcmp(name, "com1"))
 		option_com1(value);
 	else if (!strcmp(name, "loglvl"))

@@ -332,7 +332,8 @@ static int choose_memory(void)
 		want = default_memory(total);
 	want = ALIGN_DOWN(want, PAGE_SIZE);
 	if (want > total) {
-		log_err("dom0: dom0_mem=%lu MiB is more than the %lu MiB this machine has free", want >> 20, total >> 20);
+		log_err("dom0: dom0_mem=%luM is more than the %lu MiB this machine has free; give it less", want >> 20,
+			total >> 20);
 		return -ENOMEM;
 	}
 	if (want < MIN_DOM0)
@@ -374,17 +375,14 @@ int dom0_build(void)
 	const struct loader_header *l = (const void *)loader_blob;
 	int rc;
 
-	if (!boot_info.nr_modules) {
-		log_err("dom0: the boot loader gave no kernel: add it as the first module (GRUB: multiboot2 gossamer.elf; module2 vmlinuz; module2 initrd)");
-		return -ENOENT;
-	}
 	rc = create();
 	if (!rc)
 		rc = choose_memory();
 	if (!rc)
 		rc = place_everything();
-	if (!rc)
-		rc = load_modules();
+	if (rc)
+		return rc;
+	rc = load_modules();
 	if (!rc)
 		rc = put_tables();
 	if (!rc)
@@ -392,7 +390,8 @@ int dom0_build(void)
 	if (!rc)
 		rc = connect_hardware();
 	if (rc) {
-		log_err("dom0: cannot be built (error %d)", rc);
+		log_err("dom0: with %lu MiB for it nothing is left for its page tables (error %d); give it less (dom0_mem=)",
+			b.d->frames >> (20 - PAGE_SHIFT), -rc);
 		return rc;
 	}
 	make_start_info();

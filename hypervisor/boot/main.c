@@ -13,6 +13,7 @@
 #include "core/sched.h"
 #include "core/time.h"
 #include "core/timer.h"
+#include "hcall/version.h"
 #include "hvm/run.h"
 #include "lib/lib.h"
 #include "port/boot.h"
@@ -34,6 +35,13 @@ static unsigned nr_taken;
 static bool modules_released;
 
 _Noreturn void boot_main(uint32_t magic, const void *info);
+
+/* The machine or what it was given cannot be used, as the line before says: not our mistake, so no trace. */
+static _Noreturn void stop(void)
+{
+	log_err("the machine has stopped");
+	port_halt();
+}
 
 static void take_range(uint64_t start, uint64_t end, bool hyp)
 {
@@ -73,8 +81,10 @@ static uint64_t take_ram(uint64_t size, uint64_t limit, const char *what)
 
 	if (!start && limit == BELOW_4G)
 		start = find_ram(size, PAGE_SIZE, ~0ull);
-	if (!start)
-		panic("too little memory: no %lu KiB for %s", size >> 10, what);
+	if (!start) {
+		log_err("too little memory: no %lu KiB for %s; give the machine more", size >> 10, what);
+		stop();
+	}
 	take_range(start, start + size, true);
 	return start;
 }
@@ -105,7 +115,7 @@ static void set_up_console(void)
 {
 	const struct boot_options *o = &boot_options;
 
-	console_set_levels(o->loglvl, o->guest_loglvl);
+	console_set_levels(MAX(o->loglvl, (int)LOG_ERR), o->guest_loglvl); /* why it cannot start is always said */
 	if (!strcmp(o->console, "none"))
 		port_boot_serial(0, 0);
 	else if (o->com1_port != 0x3f8 || o->com1_baud != 115200)
@@ -115,9 +125,14 @@ static void set_up_console(void)
 static void check_start(void)
 {
 	if (!boot_info.nr_modules)
-		panic("no modules: the first one must be dom0's kernel, the second its initrd");
-	if (ram_total() < MIN_RAM)
-		panic("too little memory: %lu MiB, at least %llu MiB are needed", ram_total() >> 20, MIN_RAM >> 20);
+		log_err("no modules: the boot loader must give dom0's kernel as the first and its initrd as the second "
+			"(GRUB: multiboot2 gossamer.elf, module2 vmlinuz, module2 initrd; QEMU: -initrd vmlinuz,initrd)");
+	else if (ram_total() < MIN_RAM)
+		log_err("too little memory: %lu MiB, at least %llu MiB are needed; give the machine more",
+			ram_total() >> 20, MIN_RAM >> 20);
+	else
+		return;
+	stop();
 }
 
 /* The image, the modules and page 0 are where they are. */
@@ -234,24 +249,24 @@ static void set_up_cpus(paddr_t trampoline)
 	log_info("%u CPU%s online", port_cpu_count(), port_cpu_count() == 1 ? "" : "s");
 }
 
+/* When dom0 is built: what is neither its nor free. */
 static void show_memory(void)
 {
-	uint64_t kept = (ram_total() >> 10) - frame_free_count() * 4;
+	uint64_t all = ram_total() >> 10, dom0 = domain_find(0)->frames * 4, free = frame_free_count() * 4;
 
-	for (unsigned i = 0; i < boot_info.nr_modules; i++)
-		kept -= boot_info.module[i].size >> 10;
-	log_info("memory: %lu MiB, %lu KiB of it the hypervisor's", ram_total() >> 20, kept);
+	log_info("memory: %lu MiB: dom0 %lu KiB, free %lu KiB, the hypervisor's %lu KiB", all >> 10, dom0, free,
+		 all - dom0 - free);
 }
 
 _Noreturn void boot_main(uint32_t magic, const void *info)
 {
 	paddr_t trampoline;
-	int rc;
 
 	port_boot_early();
 	log_info("Gossamer: a thin hypervisor with the Xen 4.17 interface");
 	multiboot_parse(magic, info);
 	cmdline_parse(boot_info.cmdline);
+	version_set_cmdline(boot_info.cmdline);
 	set_up_console();
 	log_info("started by %s, options: %s", boot_info.loader, boot_info.cmdline);
 	show_map();
@@ -268,16 +283,17 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	port_boot_devices();
 	set_up_cpus(trampoline);
 	if (run_init())
-		panic("this machine cannot run domains");
+		stop();
 	domain_init();
+	domain_no_reboot = boot_options.noreboot;
 	sched_init();
 	time_init();
 	port_boot_release();
 
-	show_memory();
-	rc = dom0_build();
-	if (rc)
-		panic("dom0 cannot be built (error %d)", -rc);
+	if (dom0_build())
+		stop();
 	boot_release_modules();
+	show_memory();
+	console_set_levels(boot_options.loglvl, boot_options.guest_loglvl);
 	run_loop();
 }

@@ -6,7 +6,8 @@
  * Invariants: slots [0, NEAR) show frames of one domain, the CPU's owner, found by gfn; they go when the CPU turns to
  * another domain or leaves (guestmem_leave), or when that gfn's mapping changes: here at once, on other CPUs before their
  * next use (forgotten), while p2m.pending still holds the frame. Slots [NEAR, NEAR + FAR) show frames of any domain and
- * go with guestmem_end(), as do the remembered translations. The last slot is core/frame.c's.
+ * go with guestmem_end(), as do the remembered translations and paging state: it must come between two entries of a guest.
+ * The last slot is core/frame.c's.
  */
 #include "core/guestmem.h"
 
@@ -17,8 +18,10 @@
 #include "port/guest.h"
 #include "port/machine.h"
 
-#define NEAR	     16u
-#define FAR	     15u
+#define SETS	     8u
+#define WAYS	     3u
+#define NEAR	     (SETS * WAYS)
+#define FAR	     7u
 #define TRANSLATIONS 8u
 #define NOTHING	     (~0ull)
 
@@ -37,16 +40,20 @@ struct far_window {
 };
 
 struct translation {
-	uint64_t key; /* page address and access bits */
+	uint64_t key; /* page address and access bits but GUESTMEM_WRITE */
 	uint64_t epoch;
 	uint8_t *view;
+	bool writable;
 };
 
 static struct cpu_windows {
 	struct domain *owner;
 	uint64_t seen;	  /* value of forgotten up to which the near windows are good */
-	uint64_t epoch;	  /* guestmem_end() counts up: older translations are void */
+	uint64_t epoch;	  /* guestmem_end() and lost windows count up: older translations are void */
+	struct vcpu *paging_of; /* whose state is in paging, NULL = nobody's */
+	struct guest_paging paging;
 	unsigned nr_far, next_far;
+	uint8_t next_way[SETS];
 	struct near_window near[NEAR];
 	struct far_window far[FAR];
 	struct translation translation[TRANSLATIONS];
@@ -56,9 +63,27 @@ static uint64_t forgotten; /* atomic */
 
 /* --- windows on the running domain's frames, by gfn --- */
 
-static inline unsigned near_slot(uint64_t gfn)
+static inline unsigned near_set(uint64_t gfn)
 {
-	return (unsigned)(gfn ^ gfn >> 4 ^ gfn >> 9) % NEAR;
+	return (unsigned)(gfn * 0x9e3779b97f4a7c15ull >> 61) * WAYS; /* first slot of its set */
+}
+
+static inline struct near_window *near_find(struct cpu_windows *c, uint64_t gfn)
+{
+	struct near_window *w = &c->near[near_set(gfn)];
+
+	if (likely(w[0].gfn == gfn))
+		return w;
+	if (w[1].gfn == gfn)
+		return w + 1;
+	return w[2].gfn == gfn ? w + 2 : NULL;
+}
+
+static void drop_one(struct cpu_windows *c, struct near_window *w)
+{
+	port_window_unmap((unsigned)(w - c->near));
+	w->gfn = NOTHING;
+	c->epoch++;
 }
 
 static void drop_near(struct cpu_windows *c)
@@ -88,11 +113,23 @@ static inline struct cpu_windows *cpu_windows(struct domain *d)
 	return c;
 }
 
+/* The slot for a new window of gfn: its old one, or the next of its set. */
+static struct near_window *near_victim(struct cpu_windows *c, uint64_t gfn)
+{
+	struct near_window *w = near_find(c, gfn);
+	uint8_t *next = &c->next_way[near_set(gfn) / WAYS];
+
+	if (w)
+		return w;
+	*next = *next + 1u < WAYS ? *next + 1 : 0;
+	return &c->near[near_set(gfn) + *next];
+}
+
 /* Looks gfn up and maps it. NULL: no memory there, or not for writing. */
 static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 {
-	struct near_window *w = &c->near[near_slot(gfn)];
 	struct p2m_entry e = p2m_lookup(c->owner, GFN(gfn));
+	struct near_window *w;
 
 	if (e.type == P2M_POD || (e.type == P2M_RAM_LOGDIRTY && write)) {
 		if (!p2m_fault(c->owner, GFN(gfn), write, false))
@@ -101,7 +138,8 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	}
 	if (e.type == P2M_NONE || e.type == P2M_MMIO || e.type == P2M_POD || (write && !ptab_writable(e.type)))
 		return NULL;
-	w->view = port_window_map(near_slot(gfn), e.mfn);
+	w = near_victim(c, gfn);
+	w->view = port_window_map((unsigned)(w - c->near), e.mfn);
 	w->gfn = gfn;
 	w->mfn = e.mfn.n;
 	w->writable = ptab_writable(e.type);
@@ -111,9 +149,9 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 
 static inline uint8_t *near_view(struct cpu_windows *c, uint64_t gfn, bool write)
 {
-	struct near_window *w = &c->near[near_slot(gfn)];
+	struct near_window *w = near_find(c, gfn);
 
-	if (likely(w->gfn == gfn && (w->writable || !write)))
+	if (likely(w && (w->writable || !write)))
 		return w->view;
 	return near_miss(c, gfn, write);
 }
@@ -139,6 +177,12 @@ static inline uint8_t *near_view(struct cpu_windows *c, uint64_t gfn, bool write
 #define PF_WRITE   2u
 #define PF_USER	   4u
 #define PF_FETCH   16u
+
+/* Where a walk ends. */
+struct place {
+	gpa_t gpa;
+	bool writable; /* the same access could write, too, as far as the guest's tables go */
+};
 
 static int page_fault(const struct guest_paging *g, gva_t va, unsigned access, bool present, struct guestmem_fault *f)
 {
@@ -167,7 +211,7 @@ static bool allowed(const struct guest_paging *g, unsigned access, uint64_t righ
 }
 
 /* Legacy two-level tables, 4-byte entries (APM vol. 2, 5.2.2); 4 MiB pages reach 40 bits. */
-static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access, gpa_t *gpa,
+static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access, struct place *out,
 		       struct guestmem_fault *f)
 {
 	uint64_t rights = PTE_W | PTE_U;
@@ -186,90 +230,138 @@ static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_
 		if (shift == 12 || ((e & PTE_PS) && (g->cr4 & CR4_PSE))) {
 			if (!allowed(g, access, rights, false))
 				return page_fault(g, va, access, true, f);
+			out->writable = allowed(g, access | GUESTMEM_WRITE, rights, false);
 			if (shift == 12)
-				*gpa = (e & 0xfffff000) | (va & 0xfff);
+				out->gpa = (e & 0xfffff000) | (va & 0xfff);
 			else
-				*gpa = (e & 0xffc00000) | (uint64_t)(e >> 13 & 0xff) << 32 | (va & 0x3fffff);
+				out->gpa = (e & 0xffc00000) | (uint64_t)(e >> 13 & 0xff) << 32 | (va & 0x3fffff);
 			return 0;
 		}
 		table = e & 0xfffff000;
 	}
 }
 
-/* Tables of 8-byte entries: PAE with three levels, long mode with four (APM vol. 2, 5.2.3, 5.3). */
-static int walk_wide(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access, gpa_t *gpa,
-		     struct guestmem_fault *f)
+/* What a walk through tables of 8-byte entries came to. */
+struct walked {
+	uint64_t last;	  /* the last entry read, 0 when its table is no memory */
+	uint64_t all_of;  /* bits set in every entry */
+	uint64_t any_of;  /* bits set in at least one */
+	unsigned shift;	  /* the last entry covers 1 << shift bytes */
+};
+
+/*
+ * From the table whose entries cover 1 << shift bytes down (APM vol. 2, 5.2.3, 5.3); entries that cover 1 << huge or
+ * less can be pages.
+ */
+static inline __attribute__((always_inline)) void descend(struct cpu_windows *c, gva_t va, uint64_t table,
+							   unsigned shift, unsigned huge, struct walked *w)
 {
-	bool lma = g->efer & EFER_LMA, nx = false;
-	uint64_t rights = PTE_W | PTE_U;
-	uint64_t table = lma ? g->cr3 & PTE_ADDR : g->cr3 & 0xffffffe0;
+	uint64_t all_of = PTE_W | PTE_U, any_of = 0, e;
 
-	for (unsigned shift = lma ? 39 : 30;; shift -= 9) {
+	for (;;) {
 		uint8_t *view = near_view(c, table >> PAGE_SHIFT, false);
-		uint64_t e;
 
-		if (!view)
-			return page_fault(g, va, access, false, f);
-		view += (table & 0xfe0) + ((va >> shift) & (lma || shift < 30 ? 511 : 3)) * 8;
-		e = __atomic_load_n((uint64_t *)(void *)view, __ATOMIC_RELAXED);
-		if (!(e & PTE_P))
-			return page_fault(g, va, access, false, f);
-		if (lma || shift < 30) { /* PAE's top entries carry no rights */
-			rights &= e;
-			nx |= (e & PTE_NX) && (g->efer & EFER_NXE);
-		}
-		if (shift == 12 || ((e & PTE_PS) && shift <= (lma ? 30 : 21))) {
-			uint64_t in_page = (1ull << shift) - 1;
-
-			if (!allowed(g, access, rights, nx))
-				return page_fault(g, va, access, true, f);
-			*gpa = (e & PTE_ADDR & ~in_page) | (va & in_page);
-			return 0;
-		}
+		e = likely(view) ? __atomic_load_n((uint64_t *)(void *)view + ((va >> shift) & 511), __ATOMIC_RELAXED) : 0;
+		if (unlikely(!(e & PTE_P)))
+			break;
+		all_of &= e;
+		any_of |= e;
+		if (shift == PAGE_SHIFT || unlikely((e & PTE_PS) && shift <= huge))
+			break;
 		table = e & PTE_ADDR;
+		shift -= 9;
 	}
+	w->last = e;
+	w->all_of = all_of;
+	w->any_of = any_of;
+	w->shift = shift;
 }
 
-static int walk(struct cpu_windows *c, struct vcpu *v, gva_t va, unsigned access, gpa_t *gpa, struct guestmem_fault *f)
+static int conclude(const struct guest_paging *g, gva_t va, unsigned access, const struct walked *w, struct place *out,
+		    struct guestmem_fault *f)
 {
-	struct guest_paging g;
+	bool nx = (w->any_of & PTE_NX) && (g->efer & EFER_NXE);
+	uint64_t in_page = (1ull << w->shift) - 1;
 
-	guest_paging_state(v, &g);
+	if (unlikely(!(w->last & PTE_P)))
+		return page_fault(g, va, access, false, f);
+	if (unlikely(!allowed(g, access, w->all_of, nx)))
+		return page_fault(g, va, access, true, f);
+	out->gpa = (w->last & PTE_ADDR & ~in_page) | (va & in_page);
+	out->writable = allowed(g, access | GUESTMEM_WRITE, w->all_of, nx);
+	return 0;
+}
+
+/* PAE: the four top entries lie anywhere in a frame and carry no rights (APM vol. 2, 5.2.3). */
+static int walk_pae(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access, struct place *out,
+		    struct guestmem_fault *f)
+{
+	uint8_t *view = near_view(c, (g->cr3 & 0xfffff000) >> PAGE_SHIFT, false);
+	struct walked w = { 0 };
+	uint64_t e = 0;
+
+	if (view)
+		e = __atomic_load_n((uint64_t *)(void *)(view + (g->cr3 & 0xfe0)) + (va >> 30), __ATOMIC_RELAXED);
+	if (e & PTE_P)
+		descend(c, va, e & PTE_ADDR, 21, 21, &w);
+	return conclude(g, va, access, &w, out, f);
+}
+
+static inline const struct guest_paging *paging_of(struct cpu_windows *c, struct vcpu *v)
+{
+	if (unlikely(c->paging_of != v)) {
+		guest_paging_state(v, &c->paging);
+		c->paging_of = v;
+	}
+	return &c->paging;
+}
+
+static int walk(struct cpu_windows *c, struct vcpu *v, gva_t va, unsigned access, struct place *out,
+		struct guestmem_fault *f)
+{
+	const struct guest_paging *g = paging_of(c, v);
+	struct walked w;
+
 	f->not_ram = false;
-	if (!(g.cr0 & CR0_PG)) {
-		*gpa = va & 0xffffffff;
+	if (unlikely(!(g->cr0 & CR0_PG))) {
+		out->gpa = va & 0xffffffff;
+		out->writable = true;
 		return 0;
 	}
-	if (g.efer & EFER_LMA) {
-		if ((uint64_t)((int64_t)(va << 16) >> 16) != va)
-			return page_fault(&g, va, access, false, f);
-		return walk_wide(c, &g, va, access, gpa, f);
+	if (likely(g->efer & EFER_LMA)) {
+		if (unlikely((uint64_t)((int64_t)(va << 16) >> 16) != va))
+			return page_fault(g, va, access, false, f);
+		descend(c, va, g->cr3 & PTE_ADDR, 39, 30, &w);
+		return conclude(g, va, access, &w, out, f);
 	}
 	va &= 0xffffffff;
-	if (g.cr4 & CR4_PAE)
-		return walk_wide(c, &g, va, access, gpa, f);
-	return walk_legacy(c, &g, va, access, gpa, f);
+	if (g->cr4 & CR4_PAE)
+		return walk_pae(c, g, va, access, out, f);
+	return walk_legacy(c, g, va, access, out, f);
 }
 
 /* Where byte va of the running vCPU's memory is seen; NULL with *f filled. */
 static uint8_t *view_miss(struct cpu_windows *c, struct vcpu *v, gva_t va, unsigned access, struct guestmem_fault *f)
 {
 	struct translation *t = &c->translation[(va >> PAGE_SHIFT) % TRANSLATIONS];
+	struct near_window *w;
+	struct place at;
 	uint8_t *view;
-	gpa_t gpa;
 
-	if (walk(c, v, va, access, &gpa, f))
+	if (walk(c, v, va, access, &at, f))
 		return NULL;
-	view = near_view(c, gpa >> PAGE_SHIFT, access & GUESTMEM_WRITE);
-	if (!view) {
+	view = near_view(c, at.gpa >> PAGE_SHIFT, access & GUESTMEM_WRITE);
+	w = near_find(c, at.gpa >> PAGE_SHIFT);
+	if (unlikely(!view || !w)) {
 		f->not_ram = true;
-		f->gpa = gpa;
+		f->gpa = at.gpa;
 		f->addr = va;
 		return NULL;
 	}
-	t->key = (va & PAGE_MASK) | access;
+	t->key = (va & PAGE_MASK) | (access & ~GUESTMEM_WRITE);
 	t->epoch = c->epoch;
 	t->view = view;
+	t->writable = at.writable && w->writable;
 	return view + (va & (PAGE_SIZE - 1));
 }
 
@@ -278,7 +370,8 @@ static inline uint8_t *view_of(struct cpu_windows *c, struct vcpu *v, gva_t va, 
 {
 	struct translation *t = &c->translation[(va >> PAGE_SHIFT) % TRANSLATIONS];
 
-	if (likely(t->key == ((va & PAGE_MASK) | access) && t->epoch == c->epoch))
+	if (likely(t->key == ((va & PAGE_MASK) | (access & ~GUESTMEM_WRITE)) && t->epoch == c->epoch &&
+		   (t->writable || !(access & GUESTMEM_WRITE))))
 		return t->view + (va & (PAGE_SIZE - 1));
 	return view_miss(c, v, va, access, f);
 }
@@ -300,9 +393,9 @@ static inline void copy_bytes(void *dst, const void *src, size_t n)
 		memcpy(dst, src, n);
 }
 
-static int copy_in(struct vcpu *v, void *dst, gva_t src, size_t len, unsigned access, struct guestmem_fault *f)
+static int copy_in(struct cpu_windows *c, struct vcpu *v, void *dst, gva_t src, size_t len, unsigned access,
+		   struct guestmem_fault *f)
 {
-	struct cpu_windows *c = cpu_windows(v->domain);
 	uint8_t *to = dst;
 
 	while (len) {
@@ -319,9 +412,9 @@ static int copy_in(struct vcpu *v, void *dst, gva_t src, size_t len, unsigned ac
 	return 0;
 }
 
-static int copy_out(struct vcpu *v, gva_t dst, const void *src, size_t len, unsigned access, struct guestmem_fault *f)
+static int copy_out(struct cpu_windows *c, struct vcpu *v, gva_t dst, const void *src, size_t len, unsigned access,
+		    struct guestmem_fault *f)
 {
-	struct cpu_windows *c = cpu_windows(v->domain);
 	const uint8_t *from = src;
 
 	if (in_page(dst, len) < len) /* every page must be writable before the first byte goes out */
@@ -342,12 +435,9 @@ static int copy_out(struct vcpu *v, gva_t dst, const void *src, size_t len, unsi
 	return 0;
 }
 
-static unsigned hypercall_access(struct vcpu *v)
+static inline unsigned hypercall_access(struct cpu_windows *c, struct vcpu *v)
 {
-	struct guest_paging g;
-
-	guest_paging_state(v, &g);
-	return g.cpl == 3 ? GUESTMEM_USER : 0;
+	return unlikely(paging_of(c, v)->cpl == 3) ? GUESTMEM_USER : 0;
 }
 
 static bool wraps(gva_t va, size_t len)
@@ -357,26 +447,28 @@ static bool wraps(gva_t va, size_t len)
 
 int guestmem_read(struct vcpu *v, void *dst, gva_t src, size_t len)
 {
+	struct cpu_windows *c = cpu_windows(v->domain);
 	struct guestmem_fault f;
 
 	if (wraps(src, len))
 		return -EFAULT;
-	return copy_in(v, dst, src, len, hypercall_access(v), &f);
+	return copy_in(c, v, dst, src, len, hypercall_access(c, v), &f);
 }
 
 int guestmem_write(struct vcpu *v, gva_t dst, const void *src, size_t len)
 {
+	struct cpu_windows *c = cpu_windows(v->domain);
 	struct guestmem_fault f;
 
 	if (wraps(dst, len))
 		return -EFAULT;
-	return copy_out(v, dst, src, len, hypercall_access(v) | GUESTMEM_WRITE, &f);
+	return copy_out(c, v, dst, src, len, hypercall_access(c, v) | GUESTMEM_WRITE, &f);
 }
 
 int guestmem_check_write(struct vcpu *v, gva_t dst, size_t len)
 {
 	struct cpu_windows *c = cpu_windows(v->domain);
-	unsigned access = hypercall_access(v) | GUESTMEM_WRITE;
+	unsigned access = hypercall_access(c, v) | GUESTMEM_WRITE;
 	struct guestmem_fault f;
 
 	if (wraps(dst, len))
@@ -389,18 +481,22 @@ int guestmem_check_write(struct vcpu *v, gva_t dst, size_t len)
 
 int guestmem_translate(struct vcpu *v, gva_t va, unsigned access, gpa_t *gpa, struct guestmem_fault *f)
 {
-	return walk(cpu_windows(v->domain), v, va, access, gpa, f);
+	struct place at = { 0 };
+	int ret = walk(cpu_windows(v->domain), v, va, access, &at, f);
+
+	*gpa = at.gpa;
+	return ret;
 }
 
 int guestmem_access_read(struct vcpu *v, void *dst, gva_t src, size_t len, unsigned access, struct guestmem_fault *f)
 {
-	return copy_in(v, dst, src, len, access & ~GUESTMEM_WRITE, f);
+	return copy_in(cpu_windows(v->domain), v, dst, src, len, access & ~GUESTMEM_WRITE, f);
 }
 
 int guestmem_access_write(struct vcpu *v, gva_t dst, const void *src, size_t len, unsigned access,
 			  struct guestmem_fault *f)
 {
-	return copy_out(v, dst, src, len, (access & ~GUESTMEM_FETCH) | GUESTMEM_WRITE, f);
+	return copy_out(cpu_windows(v->domain), v, dst, src, len, (access & ~GUESTMEM_FETCH) | GUESTMEM_WRITE, f);
 }
 
 /* --- copies by guest-physical address --- */
@@ -491,7 +587,8 @@ void guestmem_end(void)
 	struct cpu_windows *c = &windows[port_cpu()];
 
 	c->epoch++;
-	if (c->nr_far)
+	c->paging_of = NULL;
+	if (unlikely(c->nr_far))
 		drop_far(c);
 }
 
@@ -512,20 +609,13 @@ static void tell_others(struct cpu_windows *c)
 		c->seen = now;
 }
 
-static void drop_one(struct cpu_windows *c, unsigned slot)
-{
-	port_window_unmap(slot);
-	c->near[slot].gfn = NOTHING;
-	c->epoch++;
-}
-
 void guestmem_forget(mfn_t m)
 {
 	struct cpu_windows *c = &windows[port_cpu()];
 
 	for (unsigned i = 0; c->owner && i < NEAR; i++)
 		if (c->near[i].gfn != NOTHING && c->near[i].mfn == m.n)
-			drop_one(c, i);
+			drop_one(c, &c->near[i]);
 	for (unsigned i = 0; i < c->nr_far; i++)
 		if (c->far[i].mfn == m.n)
 			c->far[i].mfn = NOTHING; /* found no more; unmapped at guestmem_end() */
@@ -537,11 +627,13 @@ void guestmem_forget_gfns(struct domain *d, uint64_t gfn, uint64_t count)
 	struct cpu_windows *c = &windows[port_cpu()];
 
 	if (c->owner == d) {
-		if (count == 1 && c->near[near_slot(gfn)].gfn == gfn)
-			drop_one(c, near_slot(gfn));
+		struct near_window *w = count == 1 ? near_find(c, gfn) : NULL;
+
+		if (w)
+			drop_one(c, w);
 		for (unsigned i = 0; count > 1 && i < NEAR; i++)
 			if (c->near[i].gfn != NOTHING && c->near[i].gfn - gfn < count)
-				drop_one(c, i);
+				drop_one(c, &c->near[i]);
 	}
 	if (d->max_vcpus > 1)
 		tell_others(c);

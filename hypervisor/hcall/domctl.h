@@ -11,7 +11,8 @@ struct domctl_call {
 	bool back_on_error;   /* a handler's wish: it goes back although the call fails */
 };
 
-/* Each returns 0 or a positive result, -errno, or -ERESTART (progress is kept in the target or the caller's arguments). */
+/* Each returns 0 or a positive result, -errno, or -ERESTART (progress is kept in the target or the caller's arguments).
+ */
 #define DOMCTL(name, target, dir) long domctl_##name(struct domctl_call *c);
 #include "hcall/ops.def"
 

@@ -75,8 +75,8 @@ long domctl_getpageframeinfo3(struct domctl_call *c)
 		return -E2BIG;
 	while (num) {
 		size_t n = MIN(num, (uint64_t)PFINFO_PIECE);
-		uint64_t wide[PFINFO_PIECE] = { 0 };
-		uint32_t narrow[PFINFO_PIECE] = { 0 };
+		uint64_t wide[PFINFO_PIECE] = {0};
+		uint32_t narrow[PFINFO_PIECE] = {0};
 		void *buf = c->h->compat ? (void *)narrow : (void *)wide;
 
 		if (guestmem_read(c->h->v, buf, at, n * word))

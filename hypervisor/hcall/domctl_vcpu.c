@@ -1,6 +1,7 @@
 /*
  * hcall/domctl_vcpu.c: XEN_DOMCTL_* about vCPUs: affinity, information, registers, triggers, scheduling parameters.
- * Source: xen/domctl.h, xen/arch-x86/xen.h (vcpu_guest_context). Locks: under domctl_lock; the sched lock inside sched_*.
+ * Source: xen/domctl.h, xen/arch-x86/xen.h (vcpu_guest_context). Locks: under domctl_lock; the sched lock inside
+ * sched_*.
  */
 #include "core/guestmem.h"
 #include "core/heap.h"
@@ -99,7 +100,7 @@ long domctl_setnodeaffinity(struct domctl_call *c)
 
 long domctl_getnodeaffinity(struct domctl_call *c)
 {
-	struct cpu_bits nodes = { { 1 } };
+	struct cpu_bits nodes = {{1}};
 
 	return bitmap_copy_out(c->h, &c->op.u.nodeaffinity.nodemap, &nodes);
 }

@@ -1,6 +1,6 @@
 /*
- * hcall/hvm_op.c: HVM parameters and what a guest asks of its virtual machine. Source: xen/hvm/hvm_op.h, xen/hvm/params.h.
- * Locks: domain.lock for params.
+ * hcall/hvm_op.c: HVM parameters and what a guest asks of its virtual machine. Source: xen/hvm/hvm_op.h,
+ * xen/hvm/params.h. Locks: domain.lock for params.
  */
 #include "core/guestmem.h"
 #include "core/policy.h"
@@ -14,11 +14,11 @@ _Static_assert(HVM_NR_PARAMS <= ARRAY_SIZE(((struct domain *)0)->params), "param
 
 /* Who may set or read a parameter, and how often it changes. */
 enum param_rule {
-	PARAM_NONE = 0,	      /* hole, obsolete, or written by the hypervisor only */
-	PARAM_TOOLS = 1,      /* set and read by the tool stack */
-	PARAM_GUEST_GET = 2,  /* read by the domain itself */
-	PARAM_GUEST_SET = 4,  /* set by the domain itself */
-	PARAM_ONCE = 8,	      /* cannot be changed once it is not 0 */
+	PARAM_NONE = 0,	     /* hole, obsolete, or written by the hypervisor only */
+	PARAM_TOOLS = 1,     /* set and read by the tool stack */
+	PARAM_GUEST_GET = 2, /* read by the domain itself */
+	PARAM_GUEST_SET = 4, /* set by the domain itself */
+	PARAM_ONCE = 8,	     /* cannot be changed once it is not 0 */
 };
 
 static unsigned param_rule(uint32_t index)
@@ -268,7 +268,7 @@ static long pagetable_dying(struct hcall *h, gva_t arg)
 
 static long get_time(struct hcall *h, gva_t arg)
 {
-	struct xen_hvm_get_time a = { .now = port_now() };
+	struct xen_hvm_get_time a = {.now = port_now()};
 
 	return hcall_copy_out(h, arg, &a);
 }

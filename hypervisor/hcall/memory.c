@@ -39,6 +39,49 @@ int memory_target(struct hcall *h, domid_t id, struct domain **out)
 	return 0;
 }
 
+COMPAT_SAME_OFF(xen_memory_map, nr_entries);
+COMPAT_SAME_OFF(xen_pod_target, target_pages);
+COMPAT_SAME_OFF(xen_pod_target, tot_pages);
+COMPAT_SAME_OFF(xen_pod_target, domid);
+_Static_assert(COMPAT_xen_pfn_SIZE == COMPAT_xen_ulong_SIZE && sizeof(xen_pfn_t) == sizeof(xen_ulong_t), "one width");
+
+int memory_element(struct hcall *h, gva_t array, uint64_t i, uint64_t *out)
+{
+	size_t size = h->compat ? COMPAT_xen_pfn_SIZE : sizeof(xen_pfn_t);
+
+	*out = 0;
+	return guestmem_read(h->v, out, array + i * size, size);
+}
+
+static int get_reservation(struct hcall *h, struct xen_memory_reservation *r, gva_t arg)
+{
+	uint8_t raw[COMPAT_xen_memory_reservation_SIZE];
+
+	if (!h->compat)
+		return hcall_copy_in(h, r, arg);
+	if (guestmem_read(h->v, raw, arg, sizeof(raw)))
+		return -EFAULT;
+	r->extent_start.p = MEMORY_HANDLE(xen_pfn_t, raw, COMPAT_xen_memory_reservation_extent_start);
+	r->nr_extents = memory_field32(raw, COMPAT_xen_memory_reservation_nr_extents);
+	r->extent_order = memory_field32(raw, COMPAT_xen_memory_reservation_extent_order);
+	r->mem_flags = memory_field32(raw, COMPAT_xen_memory_reservation_mem_flags);
+	r->domid = memory_field16(raw, COMPAT_xen_memory_reservation_domid);
+	return 0;
+}
+
+static int get_map(struct hcall *h, struct xen_memory_map *map, gva_t arg)
+{
+	uint8_t raw[COMPAT_xen_memory_map_SIZE];
+
+	if (!h->compat)
+		return hcall_copy_in(h, map, arg);
+	if (guestmem_read(h->v, raw, arg, sizeof(raw)))
+		return -EFAULT;
+	map->nr_entries = memory_field32(raw, COMPAT_xen_memory_map_nr_entries);
+	map->buffer.p = MEMORY_HANDLE(void, raw, COMPAT_xen_memory_map_buffer);
+	return 0;
+}
+
 /* --- extents --- */
 
 /* The largest leaf that can start at gfn + at of an extent of count frames. */
@@ -153,12 +196,12 @@ static bool order_ok(struct hcall *h, unsigned op, unsigned order)
 /* The next pfns of the list in one copy; one by one where that faults. Returns how many, 0 = fault. */
 static unsigned fetch_pfns(struct hcall *h, const struct xen_memory_reservation *r, uint64_t at, xen_pfn_t *pfn)
 {
-	gva_t from = handle_gva(r->extent_start) + at * sizeof(*pfn);
 	unsigned n = (unsigned)MIN(r->nr_extents - at, PFN_BATCH);
 
-	if (!guestmem_read(h->v, pfn, from, n * sizeof(*pfn)))
+	if (!h->compat && n > 1 &&
+	    !guestmem_read(h->v, pfn, handle_gva(r->extent_start) + at * sizeof(*pfn), n * sizeof(*pfn)))
 		return n;
-	return guestmem_read(h->v, pfn, from, sizeof(*pfn)) ? 0 : 1;
+	return memory_element(h, handle_gva(r->extent_start), at, pfn) ? 0 : 1;
 }
 
 static long run_extents(struct hcall *h, unsigned op, const struct xen_memory_reservation *r, uint64_t done,
@@ -191,9 +234,9 @@ static long reservation_op(struct hcall *h, unsigned op, gva_t arg, uint64_t sta
 	struct domain *d;
 	long ret = (long)start;
 
-	if (hcall_copy_in(h, &r, arg))
+	if (get_reservation(h, &r, arg))
 		return ret;
-	if (r.nr_extents > (~0ull >> MEMOP_EXTENT_SHIFT) || start >= r.nr_extents)
+	if (r.nr_extents > ((h->compat ? UINT32_MAX : ~0ull) >> MEMOP_EXTENT_SHIFT) || start >= r.nr_extents)
 		return ret;
 	if (memory_target(h, r.domid, &d))
 		return ret;
@@ -210,7 +253,7 @@ static long claim_pages(struct hcall *h, gva_t arg)
 	struct domain *d;
 	long ret;
 
-	if (hcall_copy_in(h, &r, arg))
+	if (get_reservation(h, &r, arg))
 		return -EFAULT;
 	if (handle_gva(r.extent_start) || r.extent_order || r.mem_flags)
 		return -EINVAL;
@@ -254,31 +297,29 @@ static long memory_map(struct hcall *h, gva_t arg)
 	uint32_t n;
 	long ret = 0;
 
-	if (hcall_copy_in(h, &map, arg))
+	if (get_map(h, &map, arg))
 		return -EFAULT;
 	spin_lock(&d->lock);
 	n = MIN(map.nr_entries, d->e820_nr);
 	if (!d->e820_nr)
 		ret = -ENOSYS;
-	else if (guestmem_check_write(h->v, arg, sizeof(map)) ||
+	else if (guestmem_check_write(h->v, arg, sizeof(n)) ||
 		 guestmem_write(h->v, handle_gva(map.buffer), d->e820, n * sizeof(*d->e820)))
 		ret = -EFAULT;
 	spin_unlock(&d->lock);
-	map.nr_entries = n;
-	if (!ret)
-		ret = hcall_copy_out(h, arg, &map);
-	return ret;
+	return ret ? ret : hcall_copy_out(h, arg, &n); /* the first field */
 }
 
 static long set_memory_map(struct hcall *h, gva_t arg)
 {
-	struct xen_foreign_memory_map x;
+	uint32_t map_at = h->compat ? COMPAT_xen_foreign_memory_map_map : offsetof(struct xen_foreign_memory_map, map);
 	struct e820entry *map = NULL;
+	struct xen_foreign_memory_map x;
 	struct domain *d;
 	size_t size, old_size;
 	long ret;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (hcall_copy_in(h, &x.domid, arg) || get_map(h, &x.map, arg + map_at))
 		return -EFAULT;
 	if (x.map.nr_entries > E820_ENTRIES)
 		return -EINVAL;
@@ -314,17 +355,18 @@ static long set_memory_map(struct hcall *h, gva_t arg)
 
 static long pod_target(struct hcall *h, unsigned op, gva_t arg)
 {
+	size_t size = h->compat ? COMPAT_xen_pod_target_SIZE : sizeof(struct xen_pod_target);
 	struct xen_pod_target x;
 	struct domain *d;
 	long ret = 0;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (guestmem_read(h->v, &x, arg, size))
 		return -EFAULT;
 	d = domain_get_for(h->d, x.domid);
 	if (!d)
 		return -ESRCH;
 	ret = policy_may(h->d, ACTION_DOMCTL, d);
-	if (!ret && guestmem_check_write(h->v, arg, sizeof(x)))
+	if (!ret && guestmem_check_write(h->v, arg, size))
 		ret = -EFAULT;
 	if (!ret && op == XENMEM_set_pod_target) {
 		ret = x.target_pages > d->max_frames ? -EINVAL : pod_set_target(d, x.target_pages);
@@ -335,7 +377,7 @@ static long pod_target(struct hcall *h, unsigned op, gva_t arg)
 		x.tot_pages = d->frames;
 		x.pod_cache_pages = d->p2m.pod_cache;
 		x.pod_entries = d->p2m.pod_entries;
-		ret = hcall_copy_out(h, arg, &x);
+		ret = guestmem_write(h->v, arg, &x, size);
 	}
 	domain_put(d);
 	return ret;
@@ -362,14 +404,14 @@ static long vnuma_info(struct hcall *h, gva_t arg)
 
 static long reserved_map(struct hcall *h, gva_t arg)
 {
-	struct xen_reserved_device_memory_map x;
+	uint32_t nr_at = offsetof(struct xen_reserved_device_memory_map, nr_entries);
+	uint32_t flags, none = 0;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (hcall_copy_in(h, &flags, arg))
 		return -EFAULT;
-	if (x.flags & ~(uint32_t)XENMEM_RDM_ALL)
+	if (flags & ~(uint32_t)XENMEM_RDM_ALL)
 		return -EINVAL;
-	x.nr_entries = 0;
-	return hcall_copy_out(h, arg, &x);
+	return hcall_copy_out(h, arg + nr_at, &none);
 }
 
 long hcall_memory_op(struct hcall *h)

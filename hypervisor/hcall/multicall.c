@@ -2,8 +2,8 @@
  * hcall/multicall.c: several hypercalls in one. Source: xen/xen.h, multicall_entry; a 32-bit caller's entries have
  * 32-bit words. Locks: none.
  *
- * Progress is kept in the arguments: the list pointer and the count move on with every finished entry; an entry that must
- * restart has its changed arguments written back to the list.
+ * Progress is kept in the arguments: the list pointer and the count move on with every finished entry; an entry that
+ * must restart has its changed arguments written back to the list.
  */
 #include "core/guestmem.h"
 #include "hcall/compat.h"

@@ -110,13 +110,75 @@ static int map_one(struct domain *d, unsigned space, uint64_t idx, uint64_t gfn,
 	}
 }
 
+/* --- arguments of both kinds of caller --- */
+
+static int get_add(struct hcall *h, struct xen_add_to_physmap *x, gva_t arg)
+{
+	uint8_t raw[COMPAT_xen_add_to_physmap_SIZE];
+
+	if (!h->compat)
+		return hcall_copy_in(h, x, arg);
+	if (guestmem_read(h->v, raw, arg, sizeof(raw)))
+		return -EFAULT;
+	x->domid = memory_field16(raw, COMPAT_xen_add_to_physmap_domid);
+	x->size = memory_field16(raw, COMPAT_xen_add_to_physmap_size);
+	x->space = memory_field32(raw, COMPAT_xen_add_to_physmap_space);
+	x->idx = memory_field32(raw, COMPAT_xen_add_to_physmap_idx);
+	x->gpfn = memory_field32(raw, COMPAT_xen_add_to_physmap_gpfn);
+	return 0;
+}
+
+static int get_batch(struct hcall *h, struct xen_add_to_physmap_batch *b, gva_t arg)
+{
+	uint8_t raw[COMPAT_xen_add_to_physmap_batch_SIZE];
+
+	if (!h->compat)
+		return hcall_copy_in(h, b, arg);
+	if (guestmem_read(h->v, raw, arg, sizeof(raw)))
+		return -EFAULT;
+	b->domid = memory_field16(raw, COMPAT_xen_add_to_physmap_batch_domid);
+	b->space = memory_field16(raw, COMPAT_xen_add_to_physmap_batch_space);
+	b->size = memory_field16(raw, COMPAT_xen_add_to_physmap_batch_size);
+	b->u.foreign_domid = memory_field16(raw, COMPAT_xen_add_to_physmap_batch_u);
+	b->idxs.p = MEMORY_HANDLE(xen_ulong_t, raw, COMPAT_xen_add_to_physmap_batch_idxs);
+	b->gpfns.p = MEMORY_HANDLE(xen_pfn_t, raw, COMPAT_xen_add_to_physmap_batch_gpfns);
+	b->errs.p = MEMORY_HANDLE(int, raw, COMPAT_xen_add_to_physmap_batch_errs);
+	return 0;
+}
+
+static int get_remove(struct hcall *h, struct xen_remove_from_physmap *x, gva_t arg)
+{
+	uint8_t raw[COMPAT_xen_remove_from_physmap_SIZE];
+
+	if (!h->compat)
+		return hcall_copy_in(h, x, arg);
+	if (guestmem_read(h->v, raw, arg, sizeof(raw)))
+		return -EFAULT;
+	x->domid = memory_field16(raw, COMPAT_xen_remove_from_physmap_domid);
+	x->gpfn = memory_field32(raw, COMPAT_xen_remove_from_physmap_gpfn);
+	return 0;
+}
+
+COMPAT_SAME_OFF(xen_mem_acquire_resource, nr_frames);
+COMPAT_SAME_OFF(xen_mem_acquire_resource, frame);
+COMPAT_SAME_OFF(xen_mem_acquire_resource, frame_list);
+
+/* The handle comes last and is the only difference. */
+static int get_acquire(struct hcall *h, struct xen_mem_acquire_resource *x, gva_t arg)
+{
+	memset(x, 0, sizeof(*x));
+	return guestmem_read(h->v, x, arg, h->compat ? COMPAT_xen_mem_acquire_resource_SIZE : sizeof(*x));
+}
+
+/* --- the ops --- */
+
 long physmap_add(struct hcall *h, gva_t arg, uint64_t start)
 {
 	struct xen_add_to_physmap x;
 	struct domain *d;
 	int ret;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (get_add(h, &x, arg))
 		return -EFAULT;
 	if (x.space == XENMAPSPACE_gmfn_foreign) /* only the batched op says whose */
 		return -ENOSYS;
@@ -140,14 +202,11 @@ long physmap_add(struct hcall *h, gva_t arg, uint64_t start)
 static int batch_element(struct hcall *h, const struct xen_add_to_physmap_batch *b, uint64_t i, struct domain *d,
 			 struct domain *foreign)
 {
-	xen_ulong_t idx;
-	xen_pfn_t gfn;
+	uint64_t idx, gfn;
 	int err;
 
-	if (guestmem_read(h->v, &idx, handle_gva(b->idxs) + i * sizeof(idx), sizeof(idx)) ||
-	    guestmem_read(h->v, &gfn, handle_gva(b->gpfns) + i * sizeof(gfn), sizeof(gfn)))
+	if (memory_element(h, handle_gva(b->idxs), i, &idx) || memory_element(h, handle_gva(b->gpfns), i, &gfn))
 		return -EFAULT;
-	err = 0;
 	if (guestmem_check_write(h->v, handle_gva(b->errs) + i * sizeof(err), sizeof(err)))
 		return -EFAULT;
 	err = map_one(d, b->space, idx, gfn, foreign);
@@ -175,7 +234,7 @@ long physmap_add_batch(struct hcall *h, gva_t arg, uint64_t start)
 	struct domain *d, *foreign = NULL;
 	long ret;
 
-	if (hcall_copy_in(h, &b, arg))
+	if (get_batch(h, &b, arg))
 		return -EFAULT;
 	ret = memory_target(h, b.domid, &d);
 	if (ret)
@@ -202,7 +261,7 @@ long physmap_remove(struct hcall *h, gva_t arg)
 	struct domain *d;
 	int ret;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (get_remove(h, &x, arg))
 		return -EFAULT;
 	ret = memory_target(h, x.domid, &d);
 	if (ret)
@@ -247,13 +306,13 @@ static long acquire_frames(struct hcall *h, const struct xen_mem_acquire_resourc
 	bool status = x->id == XENMEM_resource_grant_table_id_status;
 
 	for (uint64_t i = start; i < x->nr_frames; i++) {
-		xen_pfn_t gfn;
+		uint64_t gfn;
 		mfn_t m;
 		int ret;
 
 		if (i != start && i % 16 == 0 && memory_stop(h, i))
 			return -ERESTART;
-		if (guestmem_read(h->v, &gfn, handle_gva(x->frame_list) + i * sizeof(gfn), sizeof(gfn)))
+		if (memory_element(h, handle_gva(x->frame_list), i, &gfn))
 			return -EFAULT;
 		ret = grant_frame(d, (uint32_t)(x->frame + i), status, &m);
 		if (!ret)
@@ -271,7 +330,7 @@ long physmap_acquire_resource(struct hcall *h, gva_t arg, uint64_t start)
 	uint32_t most;
 	long ret;
 
-	if (hcall_copy_in(h, &x, arg))
+	if (get_acquire(h, &x, arg))
 		return -EFAULT;
 	if (x.pad || x.frame > UINT32_MAX || x.frame + x.nr_frames > UINT32_MAX)
 		return -EINVAL;

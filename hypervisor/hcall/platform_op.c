@@ -93,8 +93,8 @@ static int platform_direction(uint32_t cmd)
 	enum { IN, INOUT };
 
 	switch (cmd) {
-#define PLATFORM(name, dir)                                                                   \
-	case XENPF_##name:                                                                    \
+#define PLATFORM(name, dir)                                                                                            \
+	case XENPF_##name:                                                                                             \
 		return dir;
 #include "hcall/ops.def"
 	default:
@@ -105,14 +105,14 @@ static int platform_direction(uint32_t cmd)
 static long platform_run(struct xen_platform_op *op)
 {
 	switch (op->cmd) {
-#define PLATFORM(name, dir)                                                                   \
-	case XENPF_##name:                                                                    \
+#define PLATFORM(name, dir)                                                                                            \
+	case XENPF_##name:                                                                                             \
 		return platform_##name(op);
-#define PLATFORM_REFUSED(name, error)                                                   \
-	case XENPF_##name:                                                              \
+#define PLATFORM_REFUSED(name, error)                                                                                  \
+	case XENPF_##name:                                                                                             \
 		return -error;
-#define PLATFORM_MISSING(name, error)                                                   \
-	case XENPF_##name:                                                              \
+#define PLATFORM_MISSING(name, error)                                                                                  \
+	case XENPF_##name:                                                                                             \
 		return hcall_unimplemented("platform_op", op->cmd, error);
 #include "hcall/ops.def"
 	default:

@@ -19,11 +19,11 @@
 long hcall_dispatch(struct hcall *h)
 {
 	switch (h->nr) {
-#define OP(name, who)                                                                         \
-	case __HYPERVISOR_##name:                                                             \
+#define OP(name, who)                                                                                                  \
+	case __HYPERVISOR_##name:                                                                                      \
 		return hcall_##name(h);
-#define OP_ARCH(number, name, who)                                                            \
-	case number:                                                                          \
+#define OP_ARCH(number, name, who)                                                                                     \
+	case number:                                                                                                   \
 		return hcall_##name(h);
 #include "hcall/ops.def"
 	default:
@@ -82,7 +82,8 @@ void hcall_exit(struct vcpu *v, unsigned length)
 	h.d = v->domain;
 	h.compat = mode != MODE_64;
 
-	/* The length first: when the instruction cannot be fetched, a fault is on its way and nothing may have happened. */
+	/* The length first: when the instruction cannot be fetched, a fault is on its way and nothing may have
+	 * happened. */
 	if (!length) {
 		length = insn_length(v, INSN_VMMCALL);
 		if (!length)
@@ -124,7 +125,7 @@ static struct {
 		const char *op;
 		unsigned sub;
 	} seen[64];
-} refused = { .lock = SPINLOCK_INIT };
+} refused = {.lock = SPINLOCK_INIT};
 
 long hcall_unimplemented(const char *op, unsigned sub, int err)
 {

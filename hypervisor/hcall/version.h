@@ -4,7 +4,7 @@
 
 #include "lib/types.h"
 
-#define VERSION_MAJOR 4u  /* the ABI's version, not ours */
+#define VERSION_MAJOR 4u /* the ABI's version, not ours */
 #define VERSION_MINOR 17u
 #define VERSION_EXTRA "-gossamer"
 

@@ -80,6 +80,7 @@ static void run_once(struct vcpu *v)
 	struct exit e;
 
 	prepare(v);
+	guestmem_end(); /* what the last exit looked at; page tables may change from here on */
 	svm_run(v, &e);
 	if (e.kind == EXIT_INTERRUPT) {
 		port_poll();

@@ -44,7 +44,8 @@ int svm_init(void)
 
 	port_cpuid(0x80000000, 0, r);
 	if (r[0] < CPUID_SVM) {
-		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested paging");
+		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested paging "
+			"(QEMU: a CPU model with +svm,+npt)");
 		return -ENODEV;
 	}
 	port_cpuid(0x80000001, 0, r);
@@ -64,7 +65,8 @@ int svm_init(void)
 		.asids = r[1],
 	};
 	if (!svm_features.npt) {
-		log_err("this CPU's SVM has no nested paging (CPUID 0x8000000a EDX bit 0); Gossamer needs it");
+		log_err("this CPU's SVM has no nested paging (CPUID 0x8000000a EDX bit 0); Gossamer needs it "
+			"(QEMU: a CPU model with +npt)");
 		return -ENODEV;
 	}
 	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",

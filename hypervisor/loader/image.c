@@ -113,8 +113,13 @@ static uint64_t find_entry(const struct file *f)
 
 	for (i = 0; i < f->phnum; i++) {
 		p = segment(f, i);
-		if (p.p_type == PT_NOTE && inside(f, p.p_offset, p.p_filesz) &&
-		    find_note(f, p.p_offset, p.p_offset + p.p_filesz, p.p_align == 8 ? 8 : 4, &entry))
+		if (p.p_type != PT_NOTE)
+			continue;
+		if (!inside(f, p.p_offset, p.p_filesz))
+			report_fail("the kernel's notes lie behind the end of its file (0x%lx bytes at offset 0x%lx of 0x%lx): "
+				    "the file is truncated, replace it",
+				    p.p_filesz, p.p_offset, f->size);
+		if (find_note(f, p.p_offset, p.p_offset + p.p_filesz, p.p_align == 8 ? 8 : 4, &entry))
 			return entry;
 	}
 	report_fail("the kernel has no PVH entry (ELF note XEN_ELFNOTE_PHYS32_ENTRY): use one built with CONFIG_PVH");

@@ -41,9 +41,10 @@ rig_boot() {
 	local kernel=$2
 	shift 4
 	: >"$log"
+	# Virtual time counts instructions, so that a busy machine changes no verdict and the benchmark repeats to the digit.
 	# shellcheck disable=SC2086
 	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp 1 -m 2G -cpu "$rig_cpu_model" \
-		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" ${QEMU_EXTRA:-} \
+		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" -icount shift=0,sleep=off ${QEMU_EXTRA:-} \
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
 	pid=$!
 	while kill -0 $pid 2>/dev/null; do

@@ -7,7 +7,7 @@ set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/rig.sh"
 
-domu="version memory events fifo timers grants lapic msr insn calls hostile abi32" # what also runs unprivileged
+domu="version memory events fifo timers grants lapic msr insn calls hostile abi32 tools" # what also runs unprivileged
 which=xen
 verbose=
 names=()

@@ -352,7 +352,7 @@ static void test_kernels(const struct block *elf)
 	CASE((p[0].p_paddr = PAYLOAD_END - 0x100000, p[0].p_memsz = 0x100000), "overlaps the payload at");
 	CASE(p[1].p_type = PT_NULL, "has no PVH entry");
 	CASE(p[1].p_filesz = 8, "has no PVH entry");
-	CASE(p[1].p_offset = ~0ull, "has no PVH entry");
+	CASE(p[1].p_offset = ~0ull, "the file is truncated");
 	CASE(e->e_ident[0] = 0, "neither a bzImage nor an ELF file");
 #undef CASE
 	free(copy.data);

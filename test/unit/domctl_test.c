@@ -37,8 +37,8 @@ int context_save_one(struct domain *d, unsigned type, unsigned instance, void *b
 	return 8;
 }
 
-int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs, uint32_t nr_msrs,
-	      uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr)
+int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs,
+	      uint32_t nr_msrs, uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr)
 {
 	for (uint32_t i = 0; i < nr; i++) {
 		if (leaves[i].leaf != 7)
@@ -52,7 +52,7 @@ int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, con
 
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
-	*out = (struct segment){ .sel = (uint16_t)(8 * s), .base = 0x1000ull * s };
+	*out = (struct segment){.sel = (uint16_t)(8 * s), .base = 0x1000ull * s};
 }
 
 uint64_t hvm_get_cr(struct vcpu *v, unsigned cr)
@@ -106,8 +106,12 @@ static uint64_t free_frames(void)
 
 static int boot(void **state)
 {
-	struct domain_config c = { .id = 0, .max_vcpus = 1, .grant_opts = 1, .max_grant_frames = -1,
-				   .max_maptrack_frames = -1, .rights = RIGHT_ALL };
+	struct domain_config c = {.id = 0,
+				  .max_vcpus = 1,
+				  .grant_opts = 1,
+				  .max_grant_frames = -1,
+				  .max_maptrack_frames = -1,
+				  .rights = RIGHT_ALL};
 
 	host_boot(HOST_FRAMES_DEFAULT);
 	timer_cpu_init(0);
@@ -116,7 +120,7 @@ static int boot(void **state)
 	time_init();
 	if (domain_create(&c, &dom0) || domain_vcpu_create(dom0, 0))
 		return -1;
-	call = (struct hcall){ .v = dom0->vcpu[0], .d = dom0 };
+	call = (struct hcall){.v = dom0->vcpu[0], .d = dom0};
 	return 0;
 }
 
@@ -138,7 +142,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define OP CALLER(struct xen_domctl, 0)
+#define OP   CALLER(struct xen_domctl, 0)
 #define DATA 4096u /* where the caller keeps what structures point at */
 
 static void *handle(size_t index)
@@ -243,8 +247,8 @@ static void create_and_destroy(void **state)
 	assert_non_null(domain_vcpu(d, 1));
 	assert_int_equal(domctl(XEN_DOMCTL_getdomaininfo, id), 0);
 	assert_int_equal(OP->u.getdomaininfo.max_vcpu_id, 1);
-	assert_int_equal(OP->u.getdomaininfo.flags, XEN_DOMINF_hvm_guest | XEN_DOMINF_hap | XEN_DOMINF_paused |
-							   XEN_DOMINF_blocked);
+	assert_int_equal(OP->u.getdomaininfo.flags,
+			 XEN_DOMINF_hvm_guest | XEN_DOMINF_hap | XEN_DOMINF_paused | XEN_DOMINF_blocked);
 	destroy(id);
 	assert_int_equal(domctl(XEN_DOMCTL_getdomaininfo, id), -ESRCH);
 	assert_int_equal(domctl(XEN_DOMCTL_destroydomain, 0), -EINVAL);
@@ -370,7 +374,7 @@ static void affinity(void **state)
 	uint8_t *hard = memory + DATA;
 
 	host_cpus = 2;
-	*a = (struct xen_domctl_vcpuaffinity){ .flags = XEN_VCPUAFFINITY_HARD, .cpumap_hard = { { handle(DATA) }, 12 } };
+	*a = (struct xen_domctl_vcpuaffinity){.flags = XEN_VCPUAFFINITY_HARD, .cpumap_hard = {{handle(DATA)}, 12}};
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuaffinity, id), 0);
 	assert_int_equal(hard[0], 0xff);
 	assert_int_equal(hard[1], 0x0f); /* 12 bits */
@@ -391,7 +395,7 @@ static void affinity(void **state)
 	assert_int_equal(domctl(XEN_DOMCTL_setvcpuaffinity, id), -EINVAL);
 	/* A bitmap larger than what we know is filled with zeroes. */
 	memset(hard, 0xff, 100);
-	*a = (struct xen_domctl_vcpuaffinity){ .flags = XEN_VCPUAFFINITY_SOFT, .cpumap_soft = { { handle(DATA) }, 640 } };
+	*a = (struct xen_domctl_vcpuaffinity){.flags = XEN_VCPUAFFINITY_SOFT, .cpumap_soft = {{handle(DATA)}, 640}};
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuaffinity, id), 0);
 	assert_int_equal(hard[31], 0xff);
 	assert_int_equal(hard[32], 0);
@@ -404,7 +408,7 @@ static void nodes(void **state)
 {
 	domid_t id = create(1);
 
-	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){ { handle(DATA) }, 8 };
+	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){{handle(DATA)}, 8};
 	assert_int_equal(domctl(XEN_DOMCTL_setnodeaffinity, id), -EINVAL);
 	memory[DATA] = 1;
 	assert_int_equal(domctl(XEN_DOMCTL_setnodeaffinity, id), 0);
@@ -423,8 +427,8 @@ static void vcpu_info_and_weight(void **state)
 	assert_int_equal(OP->u.getvcpuinfo.online, 0);
 	OP->u.getvcpuinfo.vcpu = 1;
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuinfo, id), -EINVAL);
-	OP->u.scheduler_op = (struct xen_domctl_scheduler_op){ .sched_id = XEN_SCHEDULER_CREDIT2,
-							       .cmd = XEN_DOMCTL_SCHEDOP_getinfo };
+	OP->u.scheduler_op =
+		(struct xen_domctl_scheduler_op){.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_DOMCTL_SCHEDOP_getinfo};
 	assert_int_equal(domctl(XEN_DOMCTL_scheduler_op, id), 0);
 	assert_int_equal(OP->u.scheduler_op.u.credit2.weight, 256);
 	OP->u.scheduler_op.cmd = XEN_DOMCTL_SCHEDOP_putinfo;
@@ -471,7 +475,7 @@ static void triggers(void **state)
 {
 	domid_t id = create_with_vcpus(1);
 
-	OP->u.sendtrigger = (struct xen_domctl_sendtrigger){ XEN_DOMCTL_SENDTRIGGER_NMI, 0 };
+	OP->u.sendtrigger = (struct xen_domctl_sendtrigger){XEN_DOMCTL_SENDTRIGGER_NMI, 0};
 	assert_int_equal(domctl(XEN_DOMCTL_sendtrigger, id), 0);
 	assert_true(hvm_of_vcpu[0].nmi_pending);
 	OP->u.sendtrigger.vcpu = 1;
@@ -521,7 +525,7 @@ static void context_partial(void **state)
 	domid_t id = create(1);
 	struct xen_domctl_hvmcontext_partial *p = &OP->u.hvmcontext_partial;
 
-	*p = (struct xen_domctl_hvmcontext_partial){ .type = 2 };
+	*p = (struct xen_domctl_hvmcontext_partial){.type = 2};
 	assert_int_equal(domctl(XEN_DOMCTL_gethvmcontext_partial, id), 0);
 	assert_int_equal(p->bufsz, 8);
 	p->buffer.p = handle(DATA);
@@ -536,13 +540,13 @@ static void context_partial(void **state)
 
 static void policy(void **state)
 {
-	static struct cpuid_policy mine = { .nr_leaves = 2, .nr_msrs = 1, .leaf = { { .leaf = 0 }, { .leaf = 1 } } };
+	static struct cpuid_policy mine = {.nr_leaves = 2, .nr_msrs = 1, .leaf = {{.leaf = 0}, {.leaf = 1}}};
 	struct xen_domctl_cpu_policy *p = &OP->u.cpu_policy;
 	xen_cpuid_leaf_t *l = CALLER(xen_cpuid_leaf_t, DATA);
 	domid_t id = create(1);
 
 	domain_find(id)->cpuid = &mine;
-	*p = (struct xen_domctl_cpu_policy){ .nr_leaves = 1, .nr_msrs = 1 };
+	*p = (struct xen_domctl_cpu_policy){.nr_leaves = 1, .nr_msrs = 1};
 	p->leaves.p = handle(DATA);
 	p->msrs.p = handle(2 * DATA);
 	assert_int_equal(domctl(XEN_DOMCTL_get_cpu_policy, id), -ENOBUFS);
@@ -552,7 +556,7 @@ static void policy(void **state)
 	assert_int_equal(l[1].leaf, 1);
 
 	assert_int_equal(domctl(XEN_DOMCTL_set_cpu_policy, id), 0);
-	l[1] = (xen_cpuid_leaf_t){ .leaf = 7, .subleaf = 1 };
+	l[1] = (xen_cpuid_leaf_t){.leaf = 7, .subleaf = 1};
 	assert_int_equal(domctl(XEN_DOMCTL_set_cpu_policy, id), -EINVAL);
 	assert_int_equal(p->err_leaf, 7);
 	assert_int_equal(p->err_subleaf, 1);
@@ -570,7 +574,7 @@ static void time_of_a_domain(void **state)
 	domid_t id = create(1);
 	struct xen_domctl_tsc_info *t = &OP->u.tsc_info;
 
-	*t = (struct xen_domctl_tsc_info){ .tsc_mode = 2, .incarnation = 4 };
+	*t = (struct xen_domctl_tsc_info){.tsc_mode = 2, .incarnation = 4};
 	assert_int_equal(domctl(XEN_DOMCTL_settscinfo, id), 0);
 	memset(t, 0, sizeof(*t));
 	assert_int_equal(domctl(XEN_DOMCTL_gettscinfo, id), 0);
@@ -640,17 +644,17 @@ static void hardware_rights(void **state)
 {
 	domid_t id = create(1);
 
-	OP->u.ioport_permission = (struct xen_domctl_ioport_permission){ 0x3f8, 8, 0 };
+	OP->u.ioport_permission = (struct xen_domctl_ioport_permission){0x3f8, 8, 0};
 	assert_int_equal(domctl(XEN_DOMCTL_ioport_permission, id), 0);
 	OP->u.ioport_permission.allow_access = 1;
 	assert_int_equal(domctl(XEN_DOMCTL_ioport_permission, id), -EOPNOTSUPP);
 	assert_int_equal(domctl(XEN_DOMCTL_ioport_permission, 0), 0);
 	OP->u.ioport_permission.nr_ports = 0xffffffff;
 	assert_int_equal(domctl(XEN_DOMCTL_ioport_permission, id), -EINVAL);
-	OP->u.iomem_permission = (struct xen_domctl_iomem_permission){ ~0ull, 2, 0 };
+	OP->u.iomem_permission = (struct xen_domctl_iomem_permission){~0ull, 2, 0};
 	assert_int_equal(domctl(XEN_DOMCTL_iomem_permission, id), -EINVAL);
 	dom0->rights &= ~RIGHT_HARDWARE;
-	OP->u.irq_permission = (struct xen_domctl_irq_permission){ .pirq = 5 };
+	OP->u.irq_permission = (struct xen_domctl_irq_permission){.pirq = 5};
 	assert_int_equal(domctl(XEN_DOMCTL_irq_permission, id), -EPERM);
 	dom0->rights = RIGHT_ALL;
 	OP->u.set_virq_handler.virq = VIRQ_TIMER;
@@ -670,10 +674,26 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(wrong_callers), T(answer_has_no_place), T(create_and_destroy), T(next_domain), T(bad_configs),
-		T(pauses), T(shutdown_is_seen), T(limits), T(affinity), T(nodes), T(vcpu_info_and_weight),
-		T(registers), T(triggers), T(context), T(context_partial), T(policy), T(time_of_a_domain),
-		T(page_types), T(hypercall_page), T(hardware_rights),
+		T(wrong_callers),
+		T(answer_has_no_place),
+		T(create_and_destroy),
+		T(next_domain),
+		T(bad_configs),
+		T(pauses),
+		T(shutdown_is_seen),
+		T(limits),
+		T(affinity),
+		T(nodes),
+		T(vcpu_info_and_weight),
+		T(registers),
+		T(triggers),
+		T(context),
+		T(context_partial),
+		T(policy),
+		T(time_of_a_domain),
+		T(page_types),
+		T(hypercall_page),
+		T(hardware_rights),
 	};
 
 	return cmocka_run_group_tests(tests, boot, NULL);

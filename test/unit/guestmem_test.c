@@ -144,17 +144,21 @@ static void test_fault_codes(void **state)
 	check_fault(0x404123, GUESTMEM_FETCH, 0x11);
 	check_fault(0x406123, GUESTMEM_WRITE, 2);
 	check_fault(0x406123, GUESTMEM_FETCH | GUESTMEM_USER, 0x14);
+	guestmem_end();
 	host_paging.cr0 &= ~CR0_WP;
 	check_ok(0x403123, GUESTMEM_WRITE, 0x13123);
 	check_fault(0x403123, GUESTMEM_WRITE | GUESTMEM_USER, 7);
+	guestmem_end();
 	host_paging.efer &= ~(1ull << 11);
 	check_ok(0x404123, GUESTMEM_FETCH, 0x14123);
+	guestmem_end();
 	host_paging.cr4 |= 1 << 20; /* SMEP */
 	check_fault(0x400123, GUESTMEM_FETCH, 0x11);
 	check_ok(0x402123, GUESTMEM_FETCH, 0x12123);
 	assert_int_equal(guestmem_access_read(&va, &x, 0x405010, 8, 0, &f), -EFAULT);
 	assert_true(f.not_ram);
 	assert_int_equal(f.gpa, 0xfed00010);
+	guestmem_end();
 	host_paging.cpl = 3;
 	assert_int_equal(guestmem_read(&va, &x, 0x402000, 8), -EFAULT);
 	assert_int_equal(guestmem_read(&va, &x, 0x400000, 8), 0);
@@ -177,12 +181,14 @@ static void test_other_modes(void **state)
 	put32(&a, 0x8000 + 4, 0x9000 | P | W | U);
 	put32(&a, 0x9000 + 3 * 4, 0x10000 | P | U);
 	put32(&a, 0x8000 + 8, 0 | P | W | U | PS | 0x2000); /* 4 MiB at 4 GiB + 0 (PSE-36) */
+	guestmem_end();
 	host_paging = (struct guest_paging){ .cr0 = CR0_PG | CR0_WP, .cr4 = 1 << 4, .cr3 = 0x8000 };
 	check_ok(0x403010, GUESTMEM_USER, 0x10010);
 	check_fault(0x403010, GUESTMEM_WRITE, 3);
 	check_ok(0x812345, GUESTMEM_WRITE, 0x100012345);
 	check_fault(0xc00000, GUESTMEM_FETCH, 0);
 	/* no paging */
+	guestmem_end();
 	host_paging = (struct guest_paging){ 0 };
 	check_ok(0x1234, GUESTMEM_WRITE, 0x1234);
 }

@@ -1,6 +1,6 @@
 /*
- * test/unit/hcall.h: for the tests of hcall/: a caller whose memory is one flat array (guest address = CALLER_BASE + index),
- * with real rights, and plain stand-ins for what a test does not link. Included once by each test program.
+ * test/unit/hcall.h: for the tests of hcall/: a caller whose memory is one flat array (guest address = CALLER_BASE +
+ * index), with real rights, and plain stand-ins for what a test does not link. Included once by each test program.
  */
 #ifndef TEST_UNIT_HCALL_H
 #define TEST_UNIT_HCALL_H

@@ -27,10 +27,10 @@ long hcall_memory_op(struct hcall *h)
 	return note(h);
 }
 
-#define FAKE(name)                        \
-	long hcall_##name(struct hcall *h)     \
-	{                                 \
-		return note(h);           \
+#define FAKE(name)                                                                                                     \
+	long hcall_##name(struct hcall *h)                                                                             \
+	{                                                                                                              \
+		return note(h);                                                                                        \
 	}
 FAKE(event_channel_op)
 FAKE(grant_table_op)
@@ -113,8 +113,8 @@ static int teardown(void **state)
 
 static void long_mode(void **state)
 {
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_sched_op, .rdi = 1ull << 40, .rsi = 2, .rdx = 3, .r10 = 4,
-				   .r8 = 5, .r9 = 6 };
+	vcpu.regs = (struct regs){
+		.rax = __HYPERVISOR_sched_op, .rdi = 1ull << 40, .rsi = 2, .rdx = 3, .r10 = 4, .r8 = 5, .r9 = 6};
 	answer = -EINVAL;
 	hcall_exit(&vcpu, 3);
 	for (unsigned i = 1; i < 6; i++)
@@ -129,8 +129,13 @@ static void long_mode(void **state)
 static void protected_mode(void **state)
 {
 	mode = MODE_32;
-	vcpu.regs = (struct regs){ .rax = 0xabcd00000000ull | __HYPERVISOR_sched_op, .rbx = 1, .rcx = ~0ull, .rdx = 3,
-				   .rsi = 4, .rdi = 5, .rbp = 6 };
+	vcpu.regs = (struct regs){.rax = 0xabcd00000000ull | __HYPERVISOR_sched_op,
+				  .rbx = 1,
+				  .rcx = ~0ull,
+				  .rdx = 3,
+				  .rsi = 4,
+				  .rdi = 5,
+				  .rbp = 6};
 	answer = -EINVAL;
 	hcall_exit(&vcpu, 0);
 	assert_true(seen.compat);
@@ -157,7 +162,7 @@ static void unprivileged(void **state)
 
 static void unknown_number(void **state)
 {
-	static const uint64_t none[] = { 0, 11, 40, 63, 64, 4096, 0x100000000ull | __HYPERVISOR_sched_op, ~0ull };
+	static const uint64_t none[] = {0, 11, 40, 63, 64, 4096, 0x100000000ull | __HYPERVISOR_sched_op, ~0ull};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(none); i++) {
 		vcpu.regs.rax = none[i];
@@ -181,7 +186,7 @@ static void restart(void **state)
 {
 	restarts = 1;
 	answer = 7;
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_memory_op, .rdi = 6, .rsi = 99 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_memory_op, .rdi = 6, .rsi = 99};
 	hcall_exit(&vcpu, 3);
 	assert_int_equal(advanced, 0);
 	assert_int_equal(vcpu.regs.rax, __HYPERVISOR_memory_op);
@@ -206,10 +211,10 @@ static void batch(void **state)
 	struct multicall_entry *e = CALLER(struct multicall_entry, 0);
 
 	for (unsigned i = 0; i < 3; i++)
-		e[i] = (struct multicall_entry){ .op = __HYPERVISOR_sched_op, .args = { i, 11 }, .result = 99 };
+		e[i] = (struct multicall_entry){.op = __HYPERVISOR_sched_op, .args = {i, 11}, .result = 99};
 	e[1].op = __HYPERVISOR_multicall;
 	answer = 5;
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 3 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 3};
 	hcall_exit(&vcpu, 3);
 	assert_int_equal(vcpu.regs.rax, 0);
 	assert_int_equal(calls, 2);
@@ -228,7 +233,7 @@ static void batch_of_32_bit(void **state)
 	e[2] = 77;
 	e[10] = 78;
 	answer = -EBUSY;
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_multicall, .rbx = ADDRESS(0), .rcx = 2 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_multicall, .rbx = ADDRESS(0), .rcx = 2};
 	hcall_exit(&vcpu, 3);
 	assert_int_equal(vcpu.regs.rax, 0);
 	assert_int_equal(e[1], (uint32_t)-EBUSY);
@@ -243,10 +248,10 @@ static void batch_restarts(void **state)
 	unsigned exits = 0;
 
 	for (unsigned i = 0; i < 2; i++)
-		e[i] = (struct multicall_entry){ .op = __HYPERVISOR_memory_op, .args = { 6 } };
+		e[i] = (struct multicall_entry){.op = __HYPERVISOR_memory_op, .args = {6}};
 	restarts = 2;
 	host_preempt_wanted = true;
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 2 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 2};
 	while (!advanced && exits++ < 10)
 		hcall_exit(&vcpu, 3);
 	assert_int_equal(exits, 4); /* two inner restarts, one between the entries */
@@ -262,11 +267,11 @@ static void batch_bad_memory(void **state)
 
 	e->op = __HYPERVISOR_sched_op;
 	read_only_from = ADDRESS(0);
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 1 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_multicall, .rdi = ADDRESS(0), .rsi = 1};
 	hcall_exit(&vcpu, 3);
 	assert_int_equal(vcpu.regs.rax, -EFAULT);
 	assert_int_equal(calls, 0); /* found before anything ran */
-	vcpu.regs = (struct regs){ .rax = __HYPERVISOR_multicall, .rdi = 1, .rsi = 0 };
+	vcpu.regs = (struct regs){.rax = __HYPERVISOR_multicall, .rdi = 1, .rsi = 0};
 	hcall_exit(&vcpu, 3);
 	assert_int_equal(vcpu.regs.rax, 0);
 }
@@ -275,7 +280,7 @@ static void batch_bad_memory(void **state)
 
 static void page(void **state)
 {
-	static const uint8_t sched[] = { 0xb8, __HYPERVISOR_sched_op, 0, 0, 0, 0x0f, 0x01, 0xd9, 0xc3, 0xcc };
+	static const uint8_t sched[] = {0xb8, __HYPERVISOR_sched_op, 0, 0, 0, 0x0f, 0x01, 0xd9, 0xc3, 0xcc};
 	static uint8_t p[PAGE_SIZE];
 
 	hcall_page_fill(p, false);
@@ -296,7 +301,7 @@ static long call(long (*op)(struct hcall *), struct hcall *h)
 
 static void console_write(void **state)
 {
-	struct hcall h = { .arg = { CONSOLEIO_write, 1000, ADDRESS(0) } };
+	struct hcall h = {.arg = {CONSOLEIO_write, 1000, ADDRESS(0)}};
 	unsigned n = 0;
 	long ret;
 
@@ -309,17 +314,17 @@ static void console_write(void **state)
 	assert_int_equal(ret, 0);
 	assert_int_equal(n, 3);
 	assert_int_equal(console_len, 1000);
-	h = (struct hcall){ .arg = { CONSOLEIO_write, 10, 8 } };
+	h = (struct hcall){.arg = {CONSOLEIO_write, 10, 8}};
 	assert_int_equal(call(hcall_console_io, &h), -EFAULT);
-	h = (struct hcall){ .arg = { 9, 10, ADDRESS(0) } };
+	h = (struct hcall){.arg = {9, 10, ADDRESS(0)}};
 	assert_int_equal(call(hcall_console_io, &h), -ENOSYS);
-	h = (struct hcall){ .arg = { CONSOLEIO_write, 0x80000000, ADDRESS(0) } };
+	h = (struct hcall){.arg = {CONSOLEIO_write, 0x80000000, ADDRESS(0)}};
 	assert_int_equal(call(hcall_console_io, &h), -EINVAL);
 }
 
 static void console_input(void **state)
 {
-	struct hcall h = { .arg = { CONSOLEIO_read, 100, ADDRESS(0) } };
+	struct hcall h = {.arg = {CONSOLEIO_read, 100, ADDRESS(0)}};
 
 	dom.rights = RIGHT_CONSOLE;
 	assert_int_equal(call(hcall_console_io, &h), 0);
@@ -334,7 +339,7 @@ static void console_input(void **state)
 
 static void assist(void **state)
 {
-	struct hcall h = { .arg = { VMASST_CMD_enable, VMASST_TYPE_runstate_update_flag } };
+	struct hcall h = {.arg = {VMASST_CMD_enable, VMASST_TYPE_runstate_update_flag}};
 
 	assert_int_equal(call(hcall_vm_assist, &h), 0);
 	assert_int_equal(dom.vm_assist, 1 << VMASST_TYPE_runstate_update_flag);
@@ -349,14 +354,14 @@ static void assist(void **state)
 
 static void timer_op(void **state)
 {
-	struct hcall h = { .arg = { 1ull << 33 } };
+	struct hcall h = {.arg = {1ull << 33}};
 
 	assert_int_equal(call(hcall_set_timer_op, &h), 0);
 	assert_int_equal(vcpu.singleshot.deadline, 1ull << 33);
-	h = (struct hcall){ .compat = true, .arg = { 5, 1 } };
+	h = (struct hcall){.compat = true, .arg = {5, 1}};
 	assert_int_equal(call(hcall_set_timer_op, &h), 0);
 	assert_int_equal(vcpu.singleshot.deadline, 5 + (1ull << 32));
-	h = (struct hcall){ .arg = { ~0ull } };
+	h = (struct hcall){.arg = {~0ull}};
 	assert_int_equal(call(hcall_set_timer_op, &h), 0);
 	assert_true(vcpu.singleshot.deadline < 1000000000);
 	h.arg[0] = 0;
@@ -367,7 +372,7 @@ static void timer_op(void **state)
 static void physdev(void **state)
 {
 	struct physdev_pci_mmcfg_reserved *m = CALLER(struct physdev_pci_mmcfg_reserved, 0);
-	struct hcall h = { .arg = { PHYSDEVOP_pci_mmcfg_reserved, ADDRESS(0) } };
+	struct hcall h = {.arg = {PHYSDEVOP_pci_mmcfg_reserved, ADDRESS(0)}};
 
 	assert_int_equal(call(hcall_physdev_op, &h), -ENOSYS);
 	dom.rights = RIGHT_HARDWARE;
@@ -385,9 +390,23 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(long_mode), T(protected_mode), T(unprivileged), T(unknown_number), T(instruction_not_readable),
-		T(restart), T(preempt), T(batch), T(batch_of_32_bit), T(batch_restarts), T(batch_bad_memory), T(page),
-		T(console_write), T(console_input), T(assist), T(timer_op), T(physdev),
+		T(long_mode),
+		T(protected_mode),
+		T(unprivileged),
+		T(unknown_number),
+		T(instruction_not_readable),
+		T(restart),
+		T(preempt),
+		T(batch),
+		T(batch_of_32_bit),
+		T(batch_restarts),
+		T(batch_bad_memory),
+		T(page),
+		T(console_write),
+		T(console_input),
+		T(assist),
+		T(timer_op),
+		T(physdev),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 set -u
 if [ $# -eq 0 ]; then
 	cd "$(dirname "$0")/../.." || exit 1
-	make -s -k -j2 -f test/unit/unit.mk unit-programs
+	make -s -k -j2 -f test/unit/unit.mk unit-programs || { echo "0 passed, 1 failed"; exit 1; }
 	set -- $(for t in test/unit/*_test.c; do echo "build/unit/$(basename "$t" .c)"; done)
 fi
 passed=0 failed=0

@@ -59,7 +59,7 @@ unsigned cpuid_featureset(unsigned index, uint32_t *words, unsigned max)
 	return MIN(max, 10u);
 }
 
-static struct cpuid_policy host_policy = { .nr_leaves = 3, .nr_msrs = 1 };
+static struct cpuid_policy host_policy = {.nr_leaves = 3, .nr_msrs = 1};
 
 const struct cpuid_policy *cpuid_system(enum cpuid_system which)
 {
@@ -94,7 +94,7 @@ uint64_t frame_claimed(void)
 
 struct p2m_entry p2m_lookup(struct domain *d, gfn_t g)
 {
-	return (struct p2m_entry){ .type = (enum p2m_type)g.n };
+	return (struct p2m_entry){.type = (enum p2m_type)g.n};
 }
 
 static uint64_t clock_secs;
@@ -121,7 +121,7 @@ static struct hcall call;
 
 static int setup(void **state)
 {
-	static const domid_t ids[] = { 0, 3, 7 };
+	static const domid_t ids[] = {0, 3, 7};
 
 	host_machine(512);
 	caller_reset();
@@ -141,7 +141,7 @@ static int setup(void **state)
 		vcpu[i].info = &info_of[i];
 	}
 	domains[0].rights = RIGHT_ALL;
-	call = (struct hcall){ .v = &vcpu[0], .d = &domains[0] };
+	call = (struct hcall){.v = &vcpu[0], .d = &domains[0]};
 	host_events_pending = host_tlb_flushes = 0;
 	refused = 0;
 	cleared = false;
@@ -185,7 +185,7 @@ static void rights(void **state)
 	assert_int_equal(sysctl(XEN_SYSCTL_physinfo), -EPERM);
 	domains[1].rights = RIGHT_XENSTORE;
 	assert_int_equal(sysctl(XEN_SYSCTL_physinfo), -EPERM);
-	OP->u.getdomaininfolist = (struct xen_sysctl_getdomaininfolist){ .max_domains = 0 };
+	OP->u.getdomaininfolist = (struct xen_sysctl_getdomaininfolist){.max_domains = 0};
 	assert_int_equal(sysctl(XEN_SYSCTL_getdomaininfolist), 0);
 }
 
@@ -225,14 +225,14 @@ static void console_log(void **state)
 {
 	struct xen_sysctl_readconsole *r = &OP->u.readconsole;
 
-	*r = (struct xen_sysctl_readconsole){ .count = 100, .index = 5 };
+	*r = (struct xen_sysctl_readconsole){.count = 100, .index = 5};
 	r->buffer.p = handle(DATA);
 	assert_int_equal(sysctl(XEN_SYSCTL_readconsole), 0);
 	assert_int_equal(r->count, sizeof(ring) - 1);
 	assert_int_equal(r->index, sizeof(ring) - 1);
 	assert_string_equal((char *)memory + DATA, ring);
 	assert_false(cleared);
-	*r = (struct xen_sysctl_readconsole){ .count = 4, .index = 6, .incremental = 1, .clear = 1 };
+	*r = (struct xen_sysctl_readconsole){.count = 4, .index = 6, .incremental = 1, .clear = 1};
 	r->buffer.p = handle(DATA);
 	assert_int_equal(sysctl(XEN_SYSCTL_readconsole), 0);
 	assert_memory_equal(memory + DATA, "line", 4);
@@ -243,7 +243,7 @@ static void console_log(void **state)
 static void keys(void **state)
 {
 	memory[DATA] = 'q';
-	OP->u.debug_keys = (struct xen_sysctl_debug_keys){ .nr_keys = 1 };
+	OP->u.debug_keys = (struct xen_sysctl_debug_keys){.nr_keys = 1};
 	OP->u.debug_keys.keys.p = handle(DATA);
 	assert_int_equal(sysctl(XEN_SYSCTL_debug_keys), 0);
 	assert_int_equal(key, 'q');
@@ -256,7 +256,7 @@ static void list(void **state)
 	struct xen_sysctl_getdomaininfolist *l = &OP->u.getdomaininfolist;
 	struct xen_domctl_getdomaininfo *info = CALLER(struct xen_domctl_getdomaininfo, DATA);
 
-	*l = (struct xen_sysctl_getdomaininfolist){ .first_domain = 1, .max_domains = 10 };
+	*l = (struct xen_sysctl_getdomaininfolist){.first_domain = 1, .max_domains = 10};
 	l->buffer.p = handle(DATA);
 	assert_int_equal(sysctl(XEN_SYSCTL_getdomaininfolist), 0);
 	assert_int_equal(l->num_domains, 2);
@@ -285,7 +285,7 @@ static void topology(void **state)
 	assert_int_equal(sysctl(XEN_SYSCTL_cputopoinfo), 0);
 	assert_int_equal(OP->u.cputopoinfo.num_cpus, 2);
 	assert_int_equal(t[1].core, 1);
-	OP->u.numainfo = (struct xen_sysctl_numainfo){ .num_nodes = 0 };
+	OP->u.numainfo = (struct xen_sysctl_numainfo){.num_nodes = 0};
 	assert_int_equal(sysctl(XEN_SYSCTL_numainfo), 0);
 	assert_int_equal(OP->u.numainfo.num_nodes, 1);
 	OP->u.numainfo.meminfo.p = handle(DATA);
@@ -301,7 +301,7 @@ static void pools(void **state)
 	struct xen_sysctl_cpupool_op *p = &OP->u.cpupool_op;
 
 	host_cpus = 3;
-	*p = (struct xen_sysctl_cpupool_op){ .op = XEN_SYSCTL_CPUPOOL_OP_INFO, .cpumap = { { handle(DATA) }, 16 } };
+	*p = (struct xen_sysctl_cpupool_op){.op = XEN_SYSCTL_CPUPOOL_OP_INFO, .cpumap = {{handle(DATA)}, 16}};
 	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), 0);
 	assert_int_equal(p->n_dom, 3);
 	assert_int_equal(p->sched_id, XEN_SCHEDULER_CREDIT2);
@@ -313,7 +313,7 @@ static void pools(void **state)
 	assert_int_equal(memory[DATA], 0);
 	p->op = XEN_SYSCTL_CPUPOOL_OP_CREATE;
 	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -EOPNOTSUPP);
-	*p = (struct xen_sysctl_cpupool_op){ .op = XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN, .domid = 3 };
+	*p = (struct xen_sysctl_cpupool_op){.op = XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN, .domid = 3};
 	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), 0);
 	p->domid = 4;
 	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -EINVAL);
@@ -327,7 +327,7 @@ static void scheduler(void **state)
 
 	assert_int_equal(sysctl(XEN_SYSCTL_sched_id), 0);
 	assert_int_equal(OP->u.sched_id.sched_id, XEN_SCHEDULER_CREDIT2);
-	*s = (struct xen_sysctl_scheduler_op){ .sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_SYSCTL_SCHEDOP_putinfo };
+	*s = (struct xen_sysctl_scheduler_op){.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_SYSCTL_SCHEDOP_putinfo};
 	s->u.sched_credit2.ratelimit_us = 50;
 	assert_int_equal(sysctl(XEN_SYSCTL_scheduler_op), -EINVAL);
 	s->u.sched_credit2.ratelimit_us = 2000;
@@ -344,7 +344,7 @@ static void features(void **state)
 {
 	struct xen_sysctl_cpu_featureset *f = &OP->u.cpu_featureset;
 
-	*f = (struct xen_sysctl_cpu_featureset){ .index = 1 };
+	*f = (struct xen_sysctl_cpu_featureset){.index = 1};
 	assert_int_equal(sysctl(XEN_SYSCTL_get_cpu_featureset), 0);
 	assert_int_equal(f->nr_features, 10);
 	f->features.p = handle(DATA);
@@ -361,7 +361,7 @@ static void policies(void **state)
 {
 	struct xen_sysctl_cpu_policy *p = &OP->u.cpu_policy;
 
-	*p = (struct xen_sysctl_cpu_policy){ .index = XEN_SYSCTL_cpu_policy_raw };
+	*p = (struct xen_sysctl_cpu_policy){.index = XEN_SYSCTL_cpu_policy_raw};
 	assert_int_equal(sysctl(XEN_SYSCTL_get_cpu_policy), 0);
 	assert_int_equal(p->nr_leaves, CPUID_MAX_LEAVES);
 	assert_int_equal(p->nr_msrs, 2);
@@ -381,11 +381,11 @@ static void policies(void **state)
 
 static void power(void **state)
 {
-	OP->u.get_pmstat = (struct xen_sysctl_get_pmstat){ .type = PMSTAT_get_max_cx };
+	OP->u.get_pmstat = (struct xen_sysctl_get_pmstat){.type = PMSTAT_get_max_cx};
 	assert_int_equal(sysctl(XEN_SYSCTL_get_pmstat), 0);
 	OP->u.get_pmstat.type = PMSTAT_get_max_px;
 	assert_int_equal(sysctl(XEN_SYSCTL_get_pmstat), -ENODEV);
-	OP->u.get_pmstat = (struct xen_sysctl_get_pmstat){ .type = PMSTAT_get_cxstat };
+	OP->u.get_pmstat = (struct xen_sysctl_get_pmstat){.type = PMSTAT_get_cxstat};
 	OP->u.get_pmstat.u.getcx.nr = 2;
 	OP->u.get_pmstat.u.getcx.triggers.p = handle(DATA);
 	OP->u.get_pmstat.u.getcx.residencies.p = handle(DATA + 64);
@@ -394,24 +394,24 @@ static void power(void **state)
 	assert_int_equal(CALLER(uint64_t, DATA + 64)[1], 7000);
 	OP->u.get_pmstat.cpuid = 1;
 	assert_int_equal(sysctl(XEN_SYSCTL_get_pmstat), -EINVAL);
-	OP->u.pm_op = (struct xen_sysctl_pm_op){ .cmd = XEN_SYSCTL_pm_op_get_max_cstate };
+	OP->u.pm_op = (struct xen_sysctl_pm_op){.cmd = XEN_SYSCTL_pm_op_get_max_cstate};
 	assert_int_equal(sysctl(XEN_SYSCTL_pm_op), 0);
 	assert_int_equal(OP->u.pm_op.u.get_max_cstate, XEN_SYSCTL_CX_UNLIMITED);
 	OP->u.pm_op.cmd = GET_CPUFREQ_PARA;
 	assert_int_equal(sysctl(XEN_SYSCTL_pm_op), -EINVAL);
-	OP->u.getcpuinfo = (struct xen_sysctl_getcpuinfo){ .max_cpus = 4 };
+	OP->u.getcpuinfo = (struct xen_sysctl_getcpuinfo){.max_cpus = 4};
 	OP->u.getcpuinfo.info.p = handle(DATA);
 	assert_int_equal(sysctl(XEN_SYSCTL_getcpuinfo), 0);
 	assert_int_equal(OP->u.getcpuinfo.nr_cpus, 1);
 	assert_int_equal(CALLER(uint64_t, DATA)[0], 7000);
-	OP->u.availheap = (struct xen_sysctl_availheap){ .node = -1 };
+	OP->u.availheap = (struct xen_sysctl_availheap){.node = -1};
 	assert_int_equal(sysctl(XEN_SYSCTL_availheap), 0);
 	assert_int_equal(OP->u.availheap.avail_bytes, 3000 * PAGE_SIZE);
 }
 
 static void pci_nodes(void **state)
 {
-	OP->u.pcitopoinfo = (struct xen_sysctl_pcitopoinfo){ .num_devs = 2 };
+	OP->u.pcitopoinfo = (struct xen_sysctl_pcitopoinfo){.num_devs = 2};
 	assert_int_equal(sysctl(XEN_SYSCTL_pcitopoinfo), -EINVAL);
 	OP->u.pcitopoinfo.devs.p = handle(DATA);
 	OP->u.pcitopoinfo.nodes.p = handle(2 * DATA);
@@ -432,12 +432,12 @@ static long platform(uint32_t cmd)
 
 static void platform_ops(void **state)
 {
-	PF->u.settime64 = (struct xenpf_settime64){ .secs = 1234 };
+	PF->u.settime64 = (struct xenpf_settime64){.secs = 1234};
 	assert_int_equal(platform(XENPF_settime64), 0);
 	assert_int_equal(clock_secs, 1234);
 	PF->u.settime64.mbz = 1;
 	assert_int_equal(platform(XENPF_settime64), -EINVAL);
-	PF->u.pcpu_info = (struct xenpf_pcpuinfo){ .xen_cpuid = 0 };
+	PF->u.pcpu_info = (struct xenpf_pcpuinfo){.xen_cpuid = 0};
 	assert_int_equal(platform(XENPF_get_cpuinfo), 0);
 	assert_int_equal(PF->u.pcpu_info.flags, XEN_PCPU_FLAGS_ONLINE);
 	PF->u.pcpu_info.xen_cpuid = 1;
@@ -458,7 +458,7 @@ static void platform_ops(void **state)
 
 static long param(uint32_t op, domid_t dom, uint32_t index, uint64_t value)
 {
-	*CALLER(struct xen_hvm_param, DATA) = (struct xen_hvm_param){ .domid = dom, .index = index, .value = value };
+	*CALLER(struct xen_hvm_param, DATA) = (struct xen_hvm_param){.domid = dom, .index = index, .value = value};
 	call.arg[0] = op;
 	call.arg[1] = ADDRESS(DATA);
 	return hcall_hvm_op(&call);
@@ -509,7 +509,7 @@ static void callback(void **state)
 static long upcall_vector(uint32_t v, uint8_t vector)
 {
 	*CALLER(struct xen_hvm_evtchn_upcall_vector, DATA) =
-		(struct xen_hvm_evtchn_upcall_vector){ .vcpu = v, .vector = vector };
+		(struct xen_hvm_evtchn_upcall_vector){.vcpu = v, .vector = vector};
 	call.arg[0] = HVMOP_set_evtchn_upcall_vector;
 	call.arg[1] = ADDRESS(DATA);
 	return hcall_hvm_op(&call);
@@ -531,10 +531,10 @@ static void other_hvm_ops(void **state)
 	call.arg[1] = ADDRESS(DATA);
 	assert_int_equal(hcall_hvm_op(&call), 0);
 	assert_int_equal(*CALLER(uint64_t, DATA), 77);
-	*CALLER(struct xen_hvm_pagetable_dying, DATA) = (struct xen_hvm_pagetable_dying){ .domid = DOMID_SELF };
+	*CALLER(struct xen_hvm_pagetable_dying, DATA) = (struct xen_hvm_pagetable_dying){.domid = DOMID_SELF};
 	call.arg[0] = HVMOP_pagetable_dying;
 	assert_int_equal(hcall_hvm_op(&call), -EINVAL);
-	*CALLER(struct xen_hvm_get_mem_type, DATA) = (struct xen_hvm_get_mem_type){ .domid = 3, .pfn = P2M_RAM_RO };
+	*CALLER(struct xen_hvm_get_mem_type, DATA) = (struct xen_hvm_get_mem_type){.domid = 3, .pfn = P2M_RAM_RO};
 	call.arg[0] = HVMOP_get_mem_type;
 	assert_int_equal(hcall_hvm_op(&call), 0);
 	assert_int_equal(CALLER(struct xen_hvm_get_mem_type, DATA)->mem_type, HVMMEM_ram_ro);
@@ -546,9 +546,24 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(rights), T(refusals), T(physinfo), T(console_log), T(keys), T(list), T(topology), T(pools),
-		T(scheduler), T(features), T(policies), T(power), T(pci_nodes), T(platform_ops),
-		T(params_of_the_tools), T(params_of_a_guest), T(callback), T(other_hvm_ops),
+		T(rights),
+		T(refusals),
+		T(physinfo),
+		T(console_log),
+		T(keys),
+		T(list),
+		T(topology),
+		T(pools),
+		T(scheduler),
+		T(features),
+		T(policies),
+		T(power),
+		T(pci_nodes),
+		T(platform_ops),
+		T(params_of_the_tools),
+		T(params_of_a_guest),
+		T(callback),
+		T(other_hvm_ops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

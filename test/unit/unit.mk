@@ -1,5 +1,6 @@
-# Host tests: every test/unit/*_test.c becomes one program, linked with the hypervisor sources that its first line names
-# (/* sources: core/frame.c core/heap.c */), the fake machine of test/host and the helpers of lib, under ASan and UBSan.
+# Host tests: every test/unit/*_test.c and test/scenario/*_test.c becomes one program, linked with the hypervisor sources
+# that its first line names (/* sources: core/frame.c core/heap.c */), the fake machine of test/host and the helpers of
+# lib, under ASan and UBSan.
 # `make unit` builds and runs them all and ends with "N passed, N failed".
 
 include hypervisor/hcall/compat.mk # generated header of 32-bit layouts
@@ -10,12 +11,12 @@ UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-reco
 	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP \
 	-Dsched_yield=gossamer_sched_yield # the C library (LeakSanitizer) has one of its own
 
-UNIT_TESTS := $(wildcard test/unit/*_test.c)
+UNIT_TESTS := $(wildcard test/unit/*_test.c test/scenario/*_test.c)
 # The C library brings memcpy and the like.
 UNIT_LIB := $(patsubst hypervisor/%.c,%.c,$(filter-out hypervisor/lib/mem.c hypervisor/lib/string.c,$(wildcard hypervisor/lib/*.c)))
 UNIT_COMMON := $(UNIT_BUILD)/test/host/host.o $(UNIT_BUILD)/test/host/fakes.o \
 	$(patsubst %.c,$(UNIT_BUILD)/hypervisor/%.o,$(UNIT_LIB))
-UNIT_PROGRAMS := $(patsubst test/unit/%.c,$(UNIT_BUILD)/%,$(UNIT_TESTS))
+UNIT_PROGRAMS := $(foreach t,$(UNIT_TESTS),$(UNIT_BUILD)/$(notdir $(t:.c=)))
 
 unit_sources = $(shell sed -n '1s|^/\* sources: \(.*\) \*/$$|\1|p' $(1))
 

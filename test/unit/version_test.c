@@ -7,7 +7,7 @@ static struct vcpu vcpu;
 
 static long version(uint32_t cmd, gva_t arg)
 {
-	struct hcall h = { .v = &vcpu, .d = &dom, .arg = { cmd, arg } };
+	struct hcall h = {.v = &vcpu, .d = &dom, .arg = {cmd, arg}};
 
 	return hcall_xen_version(&h);
 }

@@ -24,16 +24,6 @@
 #define WORLD_VCPUS   4u
 #define WORLD_RAM     64u /* frames of each domain, at gfn 0 */
 
-/*
- * world_end() counts what is left. The leak checker would take words of the frame table for addresses inside its own heap,
- * and crash looking there.
- */
-__attribute__((weak)) const char *__asan_default_options(void);
-__attribute__((weak)) const char *__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
-
 static struct domain *dom[WORLD_DOMAINS];
 static unsigned notified[WORLD_DOMAINS][WORLD_VCPUS]; /* guest_event_pending() calls */
 static uint64_t world_free;
@@ -102,7 +92,14 @@ static inline uint32_t frame_refs_at(struct domain *d, uint64_t gfn)
 
 static int world_end(void **state)
 {
-	guestmem_leave();
+	for (unsigned i = 0; i < WORLD_DOMAINS; i++)
+		if (dom[i])
+			sched_domain_pause(dom[i]);
+	for (host_cpu = host_cpus; host_cpu--;) {
+		assert_null(sched_pick());
+		guestmem_leave();
+	}
+	host_cpu = 0;
 	for (unsigned i = 0; i < WORLD_DOMAINS; i++) {
 		struct domain *d = dom[i];
 

@@ -103,7 +103,6 @@ test_sysrq() {
 }
 
 test_shutdown() {
-	local devices
 	timeout 300 xl shutdown -w debian
 	gone debian
 	clear() { [ -z "$(ls /sys/bus/xen-backend/devices)" ] && [ -z "$(ls /sys/class/net | grep vif)" ]; }
