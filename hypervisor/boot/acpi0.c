@@ -174,7 +174,23 @@ static void hide_sleep_states(uint8_t *aml, size_t n)
 			aml[i + 1] = 'X';
 }
 
-static uint64_t put_dsdt(struct writer *w, uint64_t address)
+/* The sleep type of S5 for PM1_CNT: first element of Name(_S5_, Package() { ... }), plus 1; 0: not found (ACPI 7.4.2). */
+static uint8_t find_s5(const uint8_t *aml, size_t n)
+{
+	for (size_t i = 0; i + 12 <= n; i++) {
+		const uint8_t *p = aml + i + 5;
+
+		if (aml[i] != 0x08 || memcmp(aml + i + 1, "_S5_", 4) || *p != 0x12)
+			continue;
+		p += 1 + 1 + (p[1] >> 6) + 1; /* PackageOp, PkgLength, NumElements */
+		if (p + 2 > aml + n)
+			return 0;
+		return (uint8_t)((*p == 0x0a ? p[1] : *p) + 1);
+	}
+	return 0;
+}
+
+static uint64_t put_dsdt(struct writer *w, uint64_t address, struct acpi0 *out)
 {
 	const struct header *machine = address ? port_acpi_map(address) : NULL;
 	uint64_t gpa;
@@ -182,6 +198,7 @@ static uint64_t put_dsdt(struct writer *w, uint64_t address)
 
 	if (!machine)
 		return address;
+	out->pm1_s5 = find_s5((const uint8_t *)machine, machine->length);
 	h = reserve(w, machine->length, &gpa);
 	if (!h) {
 		log_warn("dom0: the DSDT (%u bytes) is too large to copy; sleep states S1-S4 stay visible", machine->length);
@@ -213,7 +230,7 @@ static uint64_t put_fadt(struct writer *w, struct acpi0 *out)
 	memcpy(&low, (char *)h + FADT_DSDT, sizeof(low));
 	if (h->length >= FADT_X_DSDT + 8)
 		memcpy(&dsdt, (char *)h + FADT_X_DSDT, sizeof(dsdt));
-	dsdt = put_dsdt(w, dsdt ? dsdt : low);
+	dsdt = put_dsdt(w, dsdt ? dsdt : low, out);
 	low = (uint32_t)dsdt;
 	memcpy((char *)h + FADT_DSDT, &low, sizeof(low));
 	if (h->length >= FADT_X_DSDT + 8)

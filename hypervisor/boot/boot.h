@@ -58,6 +58,7 @@ int dom0_build(void);		   /* 0 or -errno after one clear message */
 struct acpi0 {
 	uint64_t rsdp_gpa;
 	uint16_t pm1a_cnt;
+	uint8_t pm1_s5; /* sleep type of S5 + 1, 0: unknown */
 	uint64_t mcfg_base;
 	uint8_t mcfg_bus_start, mcfg_bus_end;
 	uint16_t hidden_bdf[4];

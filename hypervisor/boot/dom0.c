@@ -57,6 +57,12 @@ static struct start_block block;
 
 /* --- RAM --- */
 
+/* The rest is for the domain's page tables, and for what its devices need. */
+static uint64_t most_memory(uint64_t total)
+{
+	return total - MIN(total, total / 128 + 2 * MIB);
+}
+
 static uint64_t default_memory(uint64_t total)
 {
 	return total - MIN(total / 16, 128 * MIB) - MIN(total / 16, 64 * MIB);
@@ -331,9 +337,9 @@ static int choose_memory(void)
 	if (!want)
 		want = default_memory(total);
 	want = ALIGN_DOWN(want, PAGE_SIZE);
-	if (want > total) {
-		log_err("dom0: dom0_mem=%luM is more than the %lu MiB this machine has free; give it less", want >> 20,
-			total >> 20);
+	if (want > most_memory(total)) {
+		log_err("dom0: %lu MiB (dom0_mem=) are more than the %lu MiB that it can have of this machine; give it less",
+			want >> 20, most_memory(total) >> 20);
 		return -ENOMEM;
 	}
 	if (want < MIN_DOM0)
@@ -348,6 +354,7 @@ static int choose_memory(void)
 static int connect_hardware(void)
 {
 	b.d->hvm->pm1_port = b.tables.pm1a_cnt;
+	b.d->hvm->pm1_s5 = b.tables.pm1_s5;
 	if (b.tables.pm1a_cnt)
 		io_trap_port_range(b.d, b.tables.pm1a_cnt, (uint16_t)(b.tables.pm1a_cnt + 1));
 	if (vpci_init(b.d, b.tables.mcfg_base, b.tables.mcfg_bus_start, b.tables.mcfg_bus_end))
@@ -390,8 +397,7 @@ int dom0_build(void)
 	if (!rc)
 		rc = connect_hardware();
 	if (rc) {
-		log_err("dom0: with %lu MiB for it nothing is left for its page tables (error %d); give it less (dom0_mem=)",
-			b.d->frames >> (20 - PAGE_SHIFT), -rc);
+		log_err("dom0: too little memory is left for its page tables (error %d); give it less (dom0_mem=)", -rc);
 		return rc;
 	}
 	make_start_info();

@@ -21,6 +21,8 @@ spinlock_t domain_list_lock = SPINLOCK_INIT;
 bool domain_no_reboot;
 
 static struct domain *table[BUCKETS] GUARDED_BY(domain_list_lock);
+static struct domain *dead GUARDED_BY(domain_list_lock); /* without references, waiting for domain_reap() */
+static bool dead_waiting;
 
 void domain_init(void)
 {
@@ -115,17 +117,14 @@ static int enlist(struct domain *d)
 	return rc;
 }
 
-static void delist(struct domain *d)
+static void delist(struct domain *d) REQUIRES(domain_list_lock)
 {
-	struct domain **at;
+	struct domain **at = &table[d->id % BUCKETS];
 
-	spin_lock(&domain_list_lock);
-	at = &table[d->id % BUCKETS];
 	while (*at && *at != d)
 		at = &(*at)->next;
 	if (*at)
 		*at = d->next;
-	spin_unlock(&domain_list_lock);
 }
 
 static void release_info(struct vcpu *v)
@@ -176,8 +175,36 @@ void domain_put(struct domain *d)
 {
 	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	spin_lock(&domain_list_lock);
 	delist(d);
-	destroy(d);
+	d->next = dead;
+	dead = d;
+	spin_unlock(&domain_list_lock);
+	__atomic_store_n(&dead_waiting, true, __ATOMIC_RELEASE);
+}
+
+static struct domain *next_dead(void)
+{
+	struct domain *d;
+
+	spin_lock(&domain_list_lock);
+	d = dead;
+	if (d)
+		dead = d->next;
+	else
+		dead_waiting = false;
+	spin_unlock(&domain_list_lock);
+	return d;
+}
+
+void domain_reap(void)
+{
+	struct domain *d;
+
+	if (likely(!__atomic_load_n(&dead_waiting, __ATOMIC_ACQUIRE)))
+		return;
+	while ((d = next_dead()) != NULL)
+		destroy(d);
 }
 
 static void configure(struct domain *d, const struct domain_config *c)

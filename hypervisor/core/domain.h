@@ -141,7 +141,9 @@ struct domain *domain_get(domid_t id);	/* a reference, or NULL; DOMID_SELF is no
 /* DOMID_SELF or a number, as hypercalls give it. */
 struct domain *domain_get_for(struct domain *caller, domid_t id);
 void domain_hold(struct domain *d);	/* one more reference */
-void domain_put(struct domain *d);	/* may free it */
+void domain_put(struct domain *d);	/* the last one delists it; its memory goes at the next domain_reap() */
+/* Frees domains whose last reference went. Run loop only: no lock held, no pointer to such a domain in use. */
+void domain_reap(void);
 /* Without taking a reference: for code that knows one is held (frame.c: a frame's owner lives while it owns frames). */
 struct domain *domain_find(domid_t id);
 struct domain *domain_next(domid_t from); /* first listed domain with id >= from, with a reference; NULL at the end */

@@ -239,7 +239,7 @@ void sched_wake(struct vcpu *v)
 	spin_unlock(&sched_lock);
 }
 
-void sched_yield(struct vcpu *v)
+void sched_yield_cpu(struct vcpu *v)
 {
 	struct sched_cpu *c = &cpus[v->sched.cpu];
 

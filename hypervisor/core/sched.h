@@ -41,7 +41,7 @@ void sched_up(struct vcpu *v);
 void sched_down(struct vcpu *v);
 void sched_block(struct vcpu *v); /* current only; no-op if an event is pending */
 void sched_wake(struct vcpu *v);  /* something came for v; harmless when it is not blocked */
-void sched_yield(struct vcpu *v); /* current goes behind its equals */
+void sched_yield_cpu(struct vcpu *v); /* current goes behind its equals */
 void sched_slice_end(void);	  /* TIMER_SLICE */
 void sched_vcpu_pause(struct vcpu *v);
 void sched_vcpu_unpause(struct vcpu *v);

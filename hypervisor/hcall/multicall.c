@@ -58,8 +58,7 @@ static int run_entry(struct hcall *h, size_t size)
 	if (guestmem_read(h->v, &e, h->arg[0], size) || guestmem_check_write(h->v, h->arg[0], size))
 		return -EFAULT;
 	entry_to_call(h, &e, &inner);
-	/* No multicall inside a multicall: its progress would have no place, and it would be recursion. */
-	ret = inner.nr == __HYPERVISOR_multicall ? -EINVAL : hcall_dispatch(&inner);
+	ret = hcall_dispatch(&inner);
 	if (ret == -ERESTART) {
 		call_to_entry(&inner, &e);
 		return guestmem_write(h->v, h->arg[0], &e, size) ? -EFAULT : -ERESTART;

@@ -158,7 +158,7 @@ long hcall_sched_op(struct hcall *h)
 
 	switch (op) {
 	case SCHEDOP_yield:
-		sched_yield(h->v);
+		sched_yield_cpu(h->v);
 		return 0;
 	case SCHEDOP_block:
 		return block(h->v);

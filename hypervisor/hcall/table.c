@@ -22,6 +22,9 @@ long hcall_dispatch(struct hcall *h)
 #define OP(name, who)                                                                                                  \
 	case __HYPERVISOR_##name:                                                                                      \
 		return hcall_##name(h);
+#define OP_OUTER(name, who)                                                                                            \
+	case __HYPERVISOR_##name:                                                                                      \
+		return -EINVAL;
 #define OP_ARCH(number, name, who)                                                                                     \
 	case number:                                                                                                   \
 		return hcall_##name(h);
@@ -95,7 +98,7 @@ void hcall_exit(struct vcpu *v, unsigned length)
 		ret = -EPERM;
 	} else {
 		load_args(&h, &v->regs);
-		ret = hcall_dispatch(&h);
+		ret = unlikely(h.nr == __HYPERVISOR_multicall) ? hcall_multicall(&h) : hcall_dispatch(&h);
 	}
 	guestmem_end();
 

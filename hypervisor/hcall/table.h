@@ -22,7 +22,7 @@ struct hcall {
 
 /* EXIT_HYPERCALL: advances RIP (length as reported, 0 = decode) unless the call restarts. */
 void hcall_exit(struct vcpu *v, unsigned length);
-/* Runs one call (from hcall_exit and multicall). Returns the value for RAX. */
+/* Runs one call (from hcall_exit and multicall), which may not be a multicall. Returns the value for RAX. */
 long hcall_dispatch(struct hcall *h);
 /* True when a long-running op should stop and restart (interrupt or scheduling work waits). */
 bool hcall_preempt(void);

@@ -197,7 +197,7 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 		break;
 	case EXIT_PAUSE:
 		do_simple_skip(v, e, INSN_PAUSE);
-		sched_yield(v);
+		sched_yield_cpu(v);
 		break;
 	case EXIT_WBINVD:
 		do_simple_skip(v, e, INSN_WBINVD);

@@ -49,6 +49,7 @@ int guest_domain_init(struct domain *d)
 	if (!d->hvm)
 		return -ENOMEM;
 	d->hvm->msr_bitmap = msr_bitmap();
+	vpit_init(d);
 	rc = io_domain_init(d);
 	if (!rc)
 		rc = cpuid_domain_init(d);
@@ -56,7 +57,6 @@ int guest_domain_init(struct domain *d)
 		return rc;
 	if (d->rights & RIGHT_HARDWARE)
 		vioapic_init(d, port_gsi_count());
-	vpit_init(d);
 	return 0;
 }
 

@@ -98,6 +98,7 @@ _Noreturn void run_loop(void)
 	for (;;) {
 		if (unlikely(timer_due()))
 			timer_expire();
+		domain_reap();
 		if (!v || unlikely(sched_needed())) {
 			v = sched_pick();
 			if (!v) {

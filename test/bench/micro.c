@@ -10,11 +10,11 @@
 
 const char guest_name[] = "micro";
 
-#define BATCHES 32
-#define CALLBACK 0xf4
-#define IPI 0x41
-#define GRANTS 16
-#define EXTENTS 32
+#define BATCHES	       32
+#define CALLBACK       0xf4
+#define IPI	       0x41
+#define GRANTS	       16
+#define EXTENTS	       32
 #define UNHANDLED_PORT 0x20 /* the PIC: a PVH domain has none, and dom0 may not reach the machine's */
 
 struct interrupt_frame;
@@ -31,19 +31,19 @@ static void row(const char *key, uint64_t value)
 }
 
 /* Runs stmt n times a batch; per is what one stmt counts for. */
-#define MEASURE(key, n, per, stmt)                                                              \
-	do {                                                                                    \
-		uint64_t best_ = ~0UL;                                                          \
-												\
-		for (unsigned int b_ = 0; b_ < BATCHES; b_++) {                                 \
-			uint64_t t_ = cpu_tsc();                                                \
-												\
-			for (unsigned int i_ = 0; i_ < (n); i_++)                               \
-				stmt;                                                           \
-			t_ = cpu_tsc() - t_ - overhead;                                         \
-			best_ = t_ < best_ ? t_ : best_;                                        \
-		}                                                                               \
-		row(key, best_ / ((n) * (per)));                                                \
+#define MEASURE(key, n, per, stmt)                                                                                     \
+	do {                                                                                                           \
+		uint64_t best_ = ~0UL;                                                                                 \
+                                                                                                                       \
+		for (unsigned int b_ = 0; b_ < BATCHES; b_++) {                                                        \
+			uint64_t t_ = cpu_tsc();                                                                       \
+                                                                                                                       \
+			for (unsigned int i_ = 0; i_ < (n); i_++)                                                      \
+				stmt;                                                                                  \
+			t_ = cpu_tsc() - t_ - overhead;                                                                \
+			best_ = t_ < best_ ? t_ : best_;                                                               \
+		}                                                                                                      \
+		row(key, best_ / ((n) * (per)));                                                                       \
 	} while (0)
 
 static void measure_overhead(void)
@@ -74,7 +74,7 @@ static void calls(void)
 {
 	static xen_domain_handle_t handle;
 	static struct vcpu_runstate_info state;
-	struct vcpu_set_singleshot_timer timer = { .timeout_abs_ns = event_now() + 1000000000000UL };
+	struct vcpu_set_singleshot_timer timer = {.timeout_abs_ns = event_now() + 1000000000000UL};
 
 	MEASURE("null", 64, 1, hc_version(XENVER_version, 0));
 	MEASURE("copyout", 64, 1, hc_version(XENVER_guest_handle, handle));
@@ -149,7 +149,7 @@ static void lateness(const char *key, evtchn_port_t port, bool halted)
 
 	(void)port;
 	for (unsigned int b = 0; b < BATCHES; b++) {
-		struct vcpu_set_singleshot_timer t = { .timeout_abs_ns = event_now() + 300000 };
+		struct vcpu_set_singleshot_timer t = {.timeout_abs_ns = event_now() + 300000};
 		uint64_t late;
 
 		arrived[0] = false;
@@ -199,7 +199,7 @@ static uint64_t timed_calls(unsigned int op, struct xen_memory_reservation *r, x
 static void reservation(const char *down, const char *up, char *pages, unsigned int per_call)
 {
 	static xen_pfn_t list[EXTENTS];
-	struct xen_memory_reservation r = { .nr_extents = per_call, .domid = DOMID_SELF };
+	struct xen_memory_reservation r = {.nr_extents = per_call, .domid = DOMID_SELF};
 	uint64_t best_down = ~0UL, best_up = ~0UL, t;
 
 	for (unsigned int b = 0; b < BATCHES; b++) {
@@ -230,7 +230,7 @@ static struct grant_entry_v1 *own_grants;
 
 static void grants_init(void)
 {
-	struct xen_add_to_physmap x = { .domid = DOMID_SELF, .space = XENMAPSPACE_grant_table };
+	struct xen_add_to_physmap x = {.domid = DOMID_SELF, .space = XENMAPSPACE_grant_table};
 
 	own_grants = peer_hole(1);
 	x.gpfn = (unsigned long)own_grants / PAGE_SIZE;
@@ -241,7 +241,9 @@ static void grants_fill(struct grant_entry_v1 *table, unsigned long gfn)
 {
 	for (unsigned int i = 0; i < GRANTS; i++)
 		table[16 + i] = (struct grant_entry_v1){
-			.flags = GTF_permit_access, .domid = 0, .frame = (uint32_t)(gfn + i),
+			.flags = GTF_permit_access,
+			.domid = 0,
+			.frame = (uint32_t)(gfn + i),
 		};
 }
 
@@ -263,13 +265,13 @@ static void copies(const char *key, domid_t dom, unsigned int n, char *to)
 }
 
 /*
- * Xen takes an own page out of its place when its grant is mapped, and leaves the place empty at the unmap: fill it again,
- * unmeasured. An empty place reads as ones.
+ * Xen takes an own page out of its place when its grant is mapped, and leaves the place empty at the unmap: fill it
+ * again, unmeasured. An empty place reads as ones.
  */
 static void refill(char *page)
 {
 	xen_pfn_t gfn = (unsigned long)page / PAGE_SIZE;
-	struct xen_memory_reservation r = { .nr_extents = 1, .domid = DOMID_SELF };
+	struct xen_memory_reservation r = {.nr_extents = 1, .domid = DOMID_SELF};
 	volatile uint64_t *word = (uint64_t *)page;
 
 	*word = 0;
@@ -282,8 +284,8 @@ static void refill(char *page)
 /* Each of the grants is mapped and unmapped once a batch; own is where their pages are, when they are ours. */
 static void maps(const char *key, domid_t dom, char *at, char *own)
 {
-	struct gnttab_map_grant_ref m = { .host_addr = (unsigned long)at, .flags = GNTMAP_host_map, .dom = dom };
-	struct gnttab_unmap_grant_ref u = { .host_addr = (unsigned long)at };
+	struct gnttab_map_grant_ref m = {.host_addr = (unsigned long)at, .flags = GNTMAP_host_map, .dom = dom};
+	struct gnttab_unmap_grant_ref u = {.host_addr = (unsigned long)at};
 	uint64_t best = ~0UL;
 	unsigned int bad = 0;
 

@@ -46,14 +46,14 @@ static void hypercall_page(void)
 static void calls(const char *mode)
 {
 	xen_extraversion_t extra;
-	struct xen_feature_info f = { .submap_idx = 0 };
-	struct xen_memory_reservation r = { .nr_extents = 1, .domid = DOMID_SELF };
+	struct xen_feature_info f = {.submap_idx = 0};
+	struct xen_memory_reservation r = {.nr_extents = 1, .domid = DOMID_SELF};
 	xen_pfn_t gfn = (unsigned long)area / PAGE_SIZE;
 	struct vcpu_runstate_info state;
 	struct multicall_entry m[3] = {
-		{ .op = __HYPERVISOR_xen_version, .args = { XENVER_version } },
-		{ .op = 55 },
-		{ .op = __HYPERVISOR_xen_version, .args = { XENVER_pagesize } },
+		{.op = __HYPERVISOR_xen_version, .args = {XENVER_version}},
+		{.op = 55},
+		{.op = __HYPERVISOR_xen_version, .args = {XENVER_pagesize}},
 	};
 	evtchn_port_t port;
 	unsigned int was;
@@ -72,8 +72,8 @@ static void calls(const char *mode)
 	CHECK_EQ("runstate", hc_vcpu(VCPUOP_get_runstate_info, 0, &state), 0);
 	CHECK_EQ("running", state.state, RUNSTATE_running);
 	CHECK_EQ("multicall", HC(__HYPERVISOR_multicall, m, 3), 0);
-	CHECK("its results", m[0].result == (4 << 16 | 17) && m[1].result == (unsigned long)-XEN_ENOSYS &&
-				     m[2].result == 4096);
+	CHECK("its results",
+	      m[0].result == (4 << 16 | 17) && m[1].result == (unsigned long)-XEN_ENOSYS && m[2].result == 4096);
 	CHECK_EQ("bind_ipi", event_bind_ipi(0, &port), 0);
 	event_set_mask(port, false);
 	was = event_seen[port];

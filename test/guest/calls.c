@@ -9,11 +9,11 @@
 const char guest_name[] = "calls";
 
 #define BAD ((void *)0x7f0000000000UL)
-#define MS 1000000UL
+#define MS  1000000UL
 
 static void blocking(void)
 {
-	struct vcpu_set_singleshot_timer t = { .flags = 0 };
+	struct vcpu_set_singleshot_timer t = {.flags = 0};
 	evtchn_port_t port;
 	unsigned int was;
 
@@ -32,9 +32,9 @@ static void blocking(void)
 static void scheduling(void)
 {
 	evtchn_port_t port, list[1];
-	struct sched_poll p = { .nr_ports = 0 };
-	struct sched_watchdog w = { .id = 0, .timeout = 30 };
-	struct sched_remote_shutdown r = { .domain_id = 1234, .reason = 0 };
+	struct sched_poll p = {.nr_ports = 0};
+	struct sched_watchdog w = {.id = 0, .timeout = 30};
+	struct sched_remote_shutdown r = {.domain_id = 1234, .reason = 0};
 	uint64_t t;
 	long id;
 
@@ -83,7 +83,7 @@ static void scheduling(void)
 static void vcpus(void)
 {
 	static PAGE char info_page[PAGE_SIZE];
-	struct vcpu_register_vcpu_info info = { .mfn = (unsigned long)info_page / PAGE_SIZE };
+	struct vcpu_register_vcpu_info info = {.mfn = (unsigned long)info_page / PAGE_SIZE};
 	struct vcpu_info *v = (struct vcpu_info *)(info_page + 64);
 	evtchn_port_t port;
 
@@ -116,7 +116,7 @@ static void vcpus(void)
 
 static long param(unsigned int op, uint32_t index, uint64_t *value, domid_t dom)
 {
-	struct xen_hvm_param p = { .domid = dom, .index = index, .value = *value };
+	struct xen_hvm_param p = {.domid = dom, .index = index, .value = *value};
 	long rc = hc_hvm(op, &p);
 
 	*value = p.value;
@@ -125,9 +125,9 @@ static long param(unsigned int op, uint32_t index, uint64_t *value, domid_t dom)
 
 static void params(void)
 {
-	struct xen_hvm_get_time now = { 0 };
-	struct xen_hvm_get_mem_type type = { .domid = DOMID_SELF, .pfn = (unsigned long)&now / PAGE_SIZE };
-	struct xen_hvm_pagetable_dying dying = { .domid = DOMID_SELF };
+	struct xen_hvm_get_time now = {0};
+	struct xen_hvm_get_mem_type type = {.domid = DOMID_SELF, .pfn = (unsigned long)&now / PAGE_SIZE};
+	struct xen_hvm_pagetable_dying dying = {.domid = DOMID_SELF};
 	uint64_t v = 0;
 
 	CHECK_EQ("get CALLBACK_IRQ", param(HVMOP_get_param, HVM_PARAM_CALLBACK_IRQ, &v, DOMID_SELF), 0);
@@ -150,8 +150,8 @@ static void params(void)
 	CHECK_EQ("flush_tlbs with an argument", hc_hvm(HVMOP_flush_tlbs, 8), -XEN_EINVAL);
 	CHECK_EQ("pagetable_dying", hc_hvm(HVMOP_pagetable_dying, &dying), -XEN_EINVAL);
 	CHECK_EQ("unknown hvm_op", hc_hvm(99, 0), -XEN_ENOSYS);
-	CHECK_EQ("vm_assist runstate flag", HC(__HYPERVISOR_vm_assist, VMASST_CMD_enable,
-					       VMASST_TYPE_runstate_update_flag), 0);
+	CHECK_EQ("vm_assist runstate flag",
+		 HC(__HYPERVISOR_vm_assist, VMASST_CMD_enable, VMASST_TYPE_runstate_update_flag), 0);
 	CHECK_EQ("vm_assist off", HC(__HYPERVISOR_vm_assist, VMASST_CMD_disable, VMASST_TYPE_runstate_update_flag), 0);
 	CHECK_EQ("no such assist", HC(__HYPERVISOR_vm_assist, VMASST_CMD_enable, 60), -XEN_EINVAL);
 	CHECK_EQ("no such command", HC(__HYPERVISOR_vm_assist, 9, VMASST_TYPE_runstate_update_flag), -XEN_ENOSYS);
@@ -194,12 +194,32 @@ static void consoles(void)
 static void absent(void)
 {
 	static const unsigned int none[] = {
-		__HYPERVISOR_set_trap_table, __HYPERVISOR_mmu_update, __HYPERVISOR_set_gdt, __HYPERVISOR_stack_switch,
-		__HYPERVISOR_set_callbacks, __HYPERVISOR_fpu_taskswitch, __HYPERVISOR_set_debugreg,
-		__HYPERVISOR_get_debugreg, __HYPERVISOR_update_descriptor, 11, __HYPERVISOR_update_va_mapping,
-		__HYPERVISOR_update_va_mapping_otherdomain, __HYPERVISOR_iret, __HYPERVISOR_set_segment_base,
-		__HYPERVISOR_nmi_op, __HYPERVISOR_callback_op, __HYPERVISOR_tmem_op, 43, 47, __HYPERVISOR_arch_2,
-		__HYPERVISOR_arch_7, 56, 63, 64, 255, 4096,
+		__HYPERVISOR_set_trap_table,
+		__HYPERVISOR_mmu_update,
+		__HYPERVISOR_set_gdt,
+		__HYPERVISOR_stack_switch,
+		__HYPERVISOR_set_callbacks,
+		__HYPERVISOR_fpu_taskswitch,
+		__HYPERVISOR_set_debugreg,
+		__HYPERVISOR_get_debugreg,
+		__HYPERVISOR_update_descriptor,
+		11,
+		__HYPERVISOR_update_va_mapping,
+		__HYPERVISOR_update_va_mapping_otherdomain,
+		__HYPERVISOR_iret,
+		__HYPERVISOR_set_segment_base,
+		__HYPERVISOR_nmi_op,
+		__HYPERVISOR_callback_op,
+		__HYPERVISOR_tmem_op,
+		43,
+		47,
+		__HYPERVISOR_arch_2,
+		__HYPERVISOR_arch_7,
+		56,
+		63,
+		64,
+		255,
+		4096,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(none); i++)

@@ -8,13 +8,13 @@
 
 const char guest_name[] = "events";
 
-#define BAD_PORT 4000U	   /* in range of the ABI, never allocated here */
-#define NO_PORT 0x7fffffffU /* beyond every ABI */
+#define BAD_PORT	4000U	    /* in range of the ABI, never allocated here */
+#define NO_PORT		0x7fffffffU /* beyond every ABI */
 #define CALLBACK_VECTOR 0xf4
 
 static long status_of(evtchn_port_t port, struct evtchn_status *s)
 {
-	*s = (struct evtchn_status){ .dom = DOMID_SELF, .port = port };
+	*s = (struct evtchn_status){.dom = DOMID_SELF, .port = port};
 	return hc_event(EVTCHNOP_status, s);
 }
 
@@ -51,11 +51,11 @@ static void binding(void)
 	CHECK_EQ("no such virq", event_bind_virq(NR_VIRQS, 0, &again), -XEN_EINVAL);
 	CHECK_EQ("virq of no vCPU", event_bind_virq(VIRQ_DEBUG, 200, &again), -XEN_ENOENT);
 
-	bv = (struct evtchn_bind_vcpu){ .port = local, .vcpu = 0 };
+	bv = (struct evtchn_bind_vcpu){.port = local, .vcpu = 0};
 	CHECK_EQ("bind_vcpu of interdomain", hc_event(EVTCHNOP_bind_vcpu, &bv), 0);
 	bv.vcpu = 200;
 	CHECK_EQ("bind_vcpu to no vCPU", hc_event(EVTCHNOP_bind_vcpu, &bv), -XEN_ENOENT);
-	bv = (struct evtchn_bind_vcpu){ .port = ipi, .vcpu = 0 };
+	bv = (struct evtchn_bind_vcpu){.port = ipi, .vcpu = 0};
 	CHECK_EQ("bind_vcpu of an ipi", hc_event(EVTCHNOP_bind_vcpu, &bv), -XEN_EINVAL);
 	bv.port = virq;
 	CHECK_EQ("bind_vcpu of a vCPU's virq", hc_event(EVTCHNOP_bind_vcpu, &bv), -XEN_EINVAL);
@@ -136,7 +136,7 @@ static void callback(struct trap_regs *regs)
 /* HVM_PARAM_CALLBACK_IRQ with a vector: delivered without the local APIC, so no EOI is owed. */
 static void callback_via(void)
 {
-	xen_hvm_evtchn_upcall_vector_t v = { .vcpu = 0, .vector = 0 };
+	xen_hvm_evtchn_upcall_vector_t v = {.vcpu = 0, .vector = 0};
 	struct xen_hvm_param p = {
 		.domid = DOMID_SELF,
 		.index = HVM_PARAM_CALLBACK_IRQ,
@@ -148,7 +148,7 @@ static void callback_via(void)
 	v.vcpu = 200;
 	v.vector = EVENT_VECTOR;
 	CHECK_EQ("upcall vector of no vCPU", hc_hvm(HVMOP_set_evtchn_upcall_vector, &v), -XEN_ENOENT);
-	v = (xen_hvm_evtchn_upcall_vector_t){ .vcpu = 0, .vector = 3 };
+	v = (xen_hvm_evtchn_upcall_vector_t){.vcpu = 0, .vector = 3};
 	CHECK_EQ("upcall vector below 16", hc_hvm(HVMOP_set_evtchn_upcall_vector, &v), -XEN_EINVAL);
 	v.vector = 0;
 	CHECK_EQ("upcall vector 0", hc_hvm(HVMOP_set_evtchn_upcall_vector, &v), -XEN_EINVAL);

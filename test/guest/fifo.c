@@ -8,7 +8,7 @@
 
 const char guest_name[] = "fifo";
 
-#define BAD 0x7f0000000000UL
+#define BAD   0x7f0000000000UL
 #define WORDS (PAGE_SIZE / sizeof(event_word_t))
 
 static volatile event_word_t *array;
@@ -38,7 +38,7 @@ static void upcall(struct trap_regs *regs)
 
 static long init_control(unsigned long gfn, uint32_t offset, uint32_t vcpu)
 {
-	struct evtchn_init_control c = { .control_gfn = gfn, .offset = offset, .vcpu = vcpu };
+	struct evtchn_init_control c = {.control_gfn = gfn, .offset = offset, .vcpu = vcpu};
 	long rc = hc_event(EVTCHNOP_init_control, &c);
 
 	if (rc == 0)
@@ -48,14 +48,14 @@ static long init_control(unsigned long gfn, uint32_t offset, uint32_t vcpu)
 
 static long expand(unsigned long gfn)
 {
-	struct evtchn_expand_array e = { .array_gfn = gfn };
+	struct evtchn_expand_array e = {.array_gfn = gfn};
 
 	return hc_event(EVTCHNOP_expand_array, &e);
 }
 
 static long priority(evtchn_port_t port, uint32_t p)
 {
-	struct evtchn_set_priority s = { .port = port, .priority = p };
+	struct evtchn_set_priority s = {.port = port, .priority = p};
 
 	return hc_event(EVTCHNOP_set_priority, &s);
 }

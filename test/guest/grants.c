@@ -8,12 +8,12 @@
 
 const char guest_name[] = "grants";
 
-#define BAD ((void *)0x7f0000000000UL)
-#define REF 20U
-#define REF_RO 21U
-#define REF_NONE 22U
+#define BAD	  ((void *)0x7f0000000000UL)
+#define REF	  20U
+#define REF_RO	  21U
+#define REF_NONE  22U
 #define REF_OTHER 23U
-#define REF_FAR 0x7fffffffU
+#define REF_FAR	  0x7fffffffU
 
 static char *frame, *source, *target, *hole;
 
@@ -25,7 +25,10 @@ static unsigned long gfn_of(const void *p)
 static void map_frame(unsigned long idx, char *at)
 {
 	struct xen_add_to_physmap x = {
-		.domid = DOMID_SELF, .space = XENMAPSPACE_grant_table, .idx = idx, .gpfn = gfn_of(at),
+		.domid = DOMID_SELF,
+		.space = XENMAPSPACE_grant_table,
+		.idx = idx,
+		.gpfn = gfn_of(at),
 	};
 
 	CHECK_EQ("map a frame of the table", hc_memory(XENMEM_add_to_physmap, &x), 0);
@@ -44,10 +47,10 @@ static void fill_v1(void)
 	struct grant_entry_v1 *t = (struct grant_entry_v1 *)frame;
 	domid_t me = own_domid();
 
-	t[REF] = (struct grant_entry_v1){ GTF_permit_access, me, (uint32_t)gfn_of(source) };
-	t[REF_RO] = (struct grant_entry_v1){ GTF_permit_access | GTF_readonly, me, (uint32_t)gfn_of(source) };
-	t[REF_NONE] = (struct grant_entry_v1){ 0 };
-	t[REF_OTHER] = (struct grant_entry_v1){ GTF_permit_access, 1234, (uint32_t)gfn_of(source) };
+	t[REF] = (struct grant_entry_v1){GTF_permit_access, me, (uint32_t)gfn_of(source)};
+	t[REF_RO] = (struct grant_entry_v1){GTF_permit_access | GTF_readonly, me, (uint32_t)gfn_of(source)};
+	t[REF_NONE] = (struct grant_entry_v1){0};
+	t[REF_OTHER] = (struct grant_entry_v1){GTF_permit_access, 1234, (uint32_t)gfn_of(source)};
 }
 
 static int copy_one(struct gnttab_copy *c)
@@ -61,7 +64,7 @@ static int copy_one(struct gnttab_copy *c)
 /* From a grant of ours to a page of ours. */
 static struct gnttab_copy from_grant(unsigned int ref, unsigned int off, unsigned int len)
 {
-	struct gnttab_copy c = { .len = len, .flags = GNTCOPY_source_gref };
+	struct gnttab_copy c = {.len = len, .flags = GNTCOPY_source_gref};
 
 	c.source.u.ref = ref;
 	c.source.domid = DOMID_SELF;
@@ -107,7 +110,7 @@ static void copying(void)
 	CHECK("copy to nowhere", copy_one(&c) < 0);
 	print("nowhere: %d\n", c.status);
 	/* to a grant */
-	c = (struct gnttab_copy){ .len = 16, .flags = GNTCOPY_dest_gref };
+	c = (struct gnttab_copy){.len = 16, .flags = GNTCOPY_dest_gref};
 	c.source.u.gmfn = gfn_of(target);
 	c.source.domid = c.dest.domid = DOMID_SELF;
 	c.dest.u.ref = REF_RO;
@@ -123,18 +126,19 @@ static void copying(void)
 	CHECK_EQ("the last one", many[39].status, GNTST_okay);
 	CHECK_EQ("the bad one", many[20].status, GNTST_bad_gntref);
 	CHECK_EQ("the one after", many[21].status, GNTST_okay);
-	CHECK_EQ("the entry is unused again", ((struct grant_entry_v1 *)frame)[REF].flags & (GTF_reading | GTF_writing), 0);
+	CHECK_EQ("the entry is unused again", ((struct grant_entry_v1 *)frame)[REF].flags & (GTF_reading | GTF_writing),
+		 0);
 }
 
 static long map(unsigned int ref, uint64_t addr, uint32_t flags, domid_t dom, struct gnttab_map_grant_ref *m)
 {
-	*m = (struct gnttab_map_grant_ref){ .host_addr = addr, .flags = flags, .ref = ref, .dom = dom, .status = 99 };
+	*m = (struct gnttab_map_grant_ref){.host_addr = addr, .flags = flags, .ref = ref, .dom = dom, .status = 99};
 	return hc_grant(GNTTABOP_map_grant_ref, m, 1);
 }
 
 static long unmap(uint64_t addr, grant_handle_t handle, int *status)
 {
-	struct gnttab_unmap_grant_ref u = { .host_addr = addr, .handle = handle, .status = 99 };
+	struct gnttab_unmap_grant_ref u = {.host_addr = addr, .handle = handle, .status = 99};
 	long rc = hc_grant(GNTTABOP_unmap_grant_ref, &u, 1);
 
 	*status = u.status;
@@ -188,11 +192,11 @@ static void mapping(void)
 
 static void sizes_and_versions(void)
 {
-	struct gnttab_query_size q = { .dom = DOMID_SELF };
-	struct gnttab_get_version g = { .dom = DOMID_SELF };
-	struct gnttab_set_version s = { .version = 2 };
+	struct gnttab_query_size q = {.dom = DOMID_SELF};
+	struct gnttab_get_version g = {.dom = DOMID_SELF};
+	struct gnttab_set_version s = {.version = 2};
 	static uint64_t frames[4];
-	struct gnttab_get_status_frames gs = { .nr_frames = 1, .dom = DOMID_SELF };
+	struct gnttab_get_status_frames gs = {.nr_frames = 1, .dom = DOMID_SELF};
 	grant_entry_v2_t *t = (grant_entry_v2_t *)frame;
 	struct gnttab_copy c;
 	char *status_page = peer_hole(1);
@@ -219,7 +223,7 @@ static void sizes_and_versions(void)
 	CHECK_EQ("a translated domain gets no frame numbers", hc_grant(GNTTABOP_get_status_frames, &gs, 1),
 		 -XEN_ENOSYS);
 	map_frame(XENMAPIDX_grant_table_status, status_page);
-	t[REF].full_page.hdr = (struct grant_entry_header){ .flags = GTF_permit_access, .domid = own_domid() };
+	t[REF].full_page.hdr = (struct grant_entry_header){.flags = GTF_permit_access, .domid = own_domid()};
 	t[REF].full_page.frame = gfn_of(target);
 	memset(target, 0x33, PAGE_SIZE);
 	c = from_grant(REF, 0, 64);

@@ -9,15 +9,15 @@
 
 const char guest_name[] = "hostile";
 
-#define START_SHIFT 6 /* a restarted memory_op carries its start above the sub-op */
+#define START_SHIFT  6 /* a restarted memory_op carries its start above the sub-op */
 #define NONCANONICAL 0x0000800000000000UL
-#define UNMAPPED 0x00007f0000000000UL
-#define TOP 0xfffffffffffffff8UL
-#define XEN_LOW 0xffff800000000000UL /* where Xen keeps its own tables */
-#define XEN_IMAGE 0xffff82d040200000UL
+#define UNMAPPED     0x00007f0000000000UL
+#define TOP	     0xfffffffffffffff8UL
+#define XEN_LOW	     0xffff800000000000UL /* where Xen keeps its own tables */
+#define XEN_IMAGE    0xffff82d040200000UL
 
 /* What no copy can reach; after the first refusal a huge count must not matter. */
-static const unsigned long nowhere[] = { NONCANONICAL, UNMAPPED, TOP, -1UL, XEN_LOW, XEN_IMAGE, 1UL << 40, 1UL << 46 };
+static const unsigned long nowhere[] = {NONCANONICAL, UNMAPPED, TOP, -1UL, XEN_LOW, XEN_IMAGE, 1UL << 40, 1UL << 46};
 /* What may be reached in part: low memory, registers, the end of the map; the top bits may be ignored. */
 static const unsigned long odd[] = {
 	0, 1, 7, 0xfff, NONCANONICAL - 4, 0xfee00000UL, 0xfee00ff8UL, 0xfec00000UL, 0xffffffffUL, 1UL << 52, 1UL << 63,
@@ -53,9 +53,10 @@ static void wrapping(void)
 /* Every list argument given with counts that overflow when multiplied by any element size. */
 static void counts(void)
 {
-	static const unsigned long n[] = { 0x10000000, 0x7fffffff, 0x80000000, 0xffffffff, 1UL << 40, 1UL << 60, 1UL << 63, -1UL };
+	static const unsigned long n[] = {0x10000000, 0x7fffffff, 0x80000000, 0xffffffff,
+					  1UL << 40,  1UL << 60,  1UL << 63,  -1UL};
 	static PAGE char zeros[PAGE_SIZE];
-	struct xen_memory_reservation r = { .domid = DOMID_SELF };
+	struct xen_memory_reservation r = {.domid = DOMID_SELF};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(n); i++) {
 		for (unsigned int j = 0; j < ARRAY_SIZE(nowhere); j++) {

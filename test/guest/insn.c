@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Instructions that exit: their length with prefixes and across pages, port and string I/O, and the forms of memory access
- * that reach emulated registers.
+ * Instructions that exit: their length with prefixes and across pages, port and string I/O, and the forms of memory
+ * access that reach emulated registers.
  *
  * Without NRIP save the hypervisor finds lengths itself; a wrong one shows here as a wrong register or an exception.
  */
@@ -10,9 +10,9 @@
 const char guest_name[] = "insn";
 
 #define DEAD_PORT 0x20 /* the PIC, which a PVH domain does not have */
-#define TPR (*(volatile uint32_t *)0xfee00080UL)
-#define TPR8 (*(volatile uint8_t *)0xfee00080UL)
-#define TPR16 (*(volatile uint16_t *)0xfee00080UL)
+#define TPR	  (*(volatile uint32_t *)0xfee00080UL)
+#define TPR8	  (*(volatile uint8_t *)0xfee00080UL)
+#define TPR16	  (*(volatile uint16_t *)0xfee00080UL)
 
 /* Runs code, followed by a RET, placed so that its first `before` bytes end a page. Returns RAX. */
 static unsigned long run(const void *code, size_t n, size_t before, unsigned long ax, unsigned long cx)
@@ -37,7 +37,10 @@ struct code {
 	const char *name, *bytes;
 	size_t n;
 };
-#define CODE(name, bytes) { name, bytes, sizeof(bytes) - 1 }
+#define CODE(name, bytes)                                                                                              \
+	{                                                                                                              \
+		name, bytes, sizeof(bytes) - 1                                                                         \
+	}
 
 static void lengths(void)
 {
@@ -100,7 +103,9 @@ static void ports(void)
 	ax = 0x1122334455667788UL;
 	__asm__ volatile("inl %%dx, %%eax" : "+a"(ax) : "d"(DEAD_PORT));
 	CHECK_EQ("in eax, dx clears the top", ax, 0xffffffffUL);
-	__asm__ volatile("outb %%al, %%dx; outw %%ax, %%dx; outl %%eax, %%dx; outb %%al, $0x20" : : "a"(0), "d"(DEAD_PORT));
+	__asm__ volatile("outb %%al, %%dx; outw %%ax, %%dx; outl %%eax, %%dx; outb %%al, $0x20"
+			 :
+			 : "a"(0), "d"(DEAD_PORT));
 	memset(buf, 0, sizeof(buf));
 	__asm__ volatile("rep insb" : "+D"(p), "+c"(n) : "d"(DEAD_PORT) : "memory");
 	CHECK("rep insb fills", buf[0] == -1 && buf[3] == -1 && buf[4] == 0);
@@ -235,12 +240,12 @@ static void hole_forms(void)
 }
 
 /*
- * Gossamer leaves control registers to the CPU, and QEMU's lets everything pass: there a wrong value ends the domain at its
- * next entry. Xen checks them itself.
+ * Gossamer leaves control registers to the CPU, and QEMU's lets everything pass: there a wrong value ends the domain at
+ * its next entry. Xen checks them itself.
  */
 static bool control_writes_exit(void)
 {
-	xen_extraversion_t extra = { 0 };
+	xen_extraversion_t extra = {0};
 
 	hc_version(XENVER_extraversion, extra);
 	for (const char *s = extra; *s; s++)

@@ -8,9 +8,9 @@
 
 const char guest_name[] = "lapic";
 
-#define LOW 0x41
-#define HIGH 0x91
-#define TIMER 0x52
+#define LOW	0x41
+#define HIGH	0x91
+#define TIMER	0x52
 #define BASE_X2 (1UL << 10)
 
 static unsigned int order[8], taken;

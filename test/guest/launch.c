@@ -13,28 +13,29 @@
 
 const char guest_name[] = "launch";
 
-#define RAM_PAGES 12288U   /* 48 MiB: the kernels take memory from 24 MiB on */
+#define RAM_PAGES  12288U  /* 48 MiB: the kernels take memory from 24 MiB on */
 #define START_PAGE 0x100UL /* start record, command line, map and a root pointer for ACPI in one page */
-#define WINDOW 16U
-#define CHUNK 512U
+#define WINDOW	   16U
+#define CHUNK	   512U
 
 static char *window;
 
 static bool create(void)
 {
 	static struct xen_domctl op = {
-		.u.createdomain = {
-			.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
-			.max_vcpus = 1,
-			.max_evtchn_port = 1023,
-			.max_grant_frames = 64,
-			.max_maptrack_frames = 64,
-			.grant_opts = XEN_DOMCTL_GRANT_version(2),
-			.arch.emulation_flags = XEN_X86_EMU_LAPIC,
-		},
+		.u.createdomain =
+			{
+				.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
+				.max_vcpus = 1,
+				.max_evtchn_port = 1023,
+				.max_grant_frames = 64,
+				.max_maptrack_frames = 64,
+				.grant_opts = XEN_DOMCTL_GRANT_version(2),
+				.arch.emulation_flags = XEN_X86_EMU_LAPIC,
+			},
 	};
 	static xen_pfn_t list[CHUNK];
-	struct xen_memory_reservation r = { .nr_extents = CHUNK };
+	struct xen_memory_reservation r = {.nr_extents = CHUNK};
 	bool ok = CHECK_EQ("createdomain", peer_domctl(XEN_DOMCTL_createdomain, &op), 0);
 
 	peer_domid = op.domain;
@@ -59,9 +60,11 @@ static bool put(unsigned long at, const void *data, size_t n)
 {
 	xen_ulong_t idx[WINDOW];
 	xen_pfn_t here[WINDOW];
-	int errs[WINDOW] = { 0 };
+	int errs[WINDOW] = {0};
 	struct xen_add_to_physmap_batch b = {
-		.domid = DOMID_SELF, .space = XENMAPSPACE_gmfn_foreign, .u.foreign_domid = peer_domid,
+		.domid = DOMID_SELF,
+		.space = XENMAPSPACE_gmfn_foreign,
+		.u.foreign_domid = peer_domid,
 	};
 	size_t off = at % PAGE_SIZE, part = n < (WINDOW - 1) * PAGE_SIZE ? n : (WINDOW - 1) * PAGE_SIZE;
 	bool ok = true;
@@ -81,7 +84,7 @@ static bool put(unsigned long at, const void *data, size_t n)
 	if (ok)
 		memcpy(window + off, data, part);
 	for (unsigned int i = 0; i < b.size; i++) {
-		struct xen_remove_from_physmap x = { .domid = DOMID_SELF, .gpfn = here[i] };
+		struct xen_remove_from_physmap x = {.domid = DOMID_SELF, .gpfn = here[i]};
 
 		ok &= CHECK_EQ("unmap it", hc_memory(XENMEM_remove_from_physmap, &x), 0);
 	}
@@ -120,12 +123,12 @@ struct start_page {
 
 static bool start_record(const char *command)
 {
-	static struct start_page s = { .rsdp = "RSD PTR " };
+	static struct start_page s = {.rsdp = "RSD PTR "};
 	static struct {
 		uint64_t addr, size;
 		uint32_t type;
-	} __attribute__((packed)) e820 = { 0, RAM_PAGES * PAGE_SIZE, XEN_HVM_MEMMAP_TYPE_RAM };
-	struct xen_foreign_memory_map fm = { .domid = peer_domid, .map.nr_entries = 1 };
+	} __attribute__((packed)) e820 = {0, RAM_PAGES * PAGE_SIZE, XEN_HVM_MEMMAP_TYPE_RAM};
+	struct xen_foreign_memory_map fm = {.domid = peer_domid, .map.nr_entries = 1};
 	unsigned long at = START_PAGE * PAGE_SIZE;
 
 	s.info = (struct hvm_start_info){
@@ -136,7 +139,7 @@ static bool start_record(const char *command)
 		.memmap_paddr = at + offsetof(struct start_page, map),
 		.memmap_entries = 1,
 	};
-	s.map[0] = (struct hvm_memmap_table_entry){ 0, RAM_PAGES * PAGE_SIZE, XEN_HVM_MEMMAP_TYPE_RAM, 0 };
+	s.map[0] = (struct hvm_memmap_table_entry){0, RAM_PAGES * PAGE_SIZE, XEN_HVM_MEMMAP_TYPE_RAM, 0};
 	for (size_t i = 0; command && command[i] && i < sizeof(s.command) - 1; i++)
 		s.command[i] = command[i];
 	set_xen_guest_handle(fm.map.buffer, (void *)&e820);
@@ -154,7 +157,7 @@ static bool registers(unsigned long entry)
 		struct hvm_save_descriptor end_d;
 	} __attribute__((packed)) c;
 	static uint8_t now[65536];
-	struct xen_domctl op = { .u.hvmcontext.size = 0 };
+	struct xen_domctl op = {.u.hvmcontext.size = 0};
 
 	set_xen_guest_handle(op.u.hvmcontext.buffer, (uint8_t *)NULL);
 	if (!CHECK_EQ("size of the context", peer_domctl(XEN_DOMCTL_gethvmcontext, &op), 0))
@@ -165,7 +168,7 @@ static bool registers(unsigned long entry)
 		return false;
 	memcpy(&c.header_d, now, sizeof(c.header_d) + sizeof(c.header));
 	CHECK_EQ("starts with the header", c.header_d.typecode, HVM_SAVE_CODE(HEADER));
-	c.cpu_d = (struct hvm_save_descriptor){ HVM_SAVE_CODE(CPU), 0, HVM_SAVE_LENGTH(CPU) };
+	c.cpu_d = (struct hvm_save_descriptor){HVM_SAVE_CODE(CPU), 0, HVM_SAVE_LENGTH(CPU)};
 	c.cpu.cr0 = 0x11;
 	c.cpu.rip = entry;
 	c.cpu.rbx = START_PAGE * PAGE_SIZE;
@@ -177,7 +180,7 @@ static bool registers(unsigned long entry)
 	c.cpu.ds_arbytes = c.cpu.es_arbytes = c.cpu.ss_arbytes = 0xc93;
 	c.cpu.tr_limit = 0x67;
 	c.cpu.tr_arbytes = 0x8b;
-	c.end_d = (struct hvm_save_descriptor){ HVM_SAVE_CODE(END), 0, 0 };
+	c.end_d = (struct hvm_save_descriptor){HVM_SAVE_CODE(END), 0, 0};
 	op.u.hvmcontext.size = sizeof(c);
 	set_xen_guest_handle(op.u.hvmcontext.buffer, (uint8_t *)&c);
 	return CHECK_EQ("sethvmcontext", peer_domctl(XEN_DOMCTL_sethvmcontext, &op), 0);
@@ -185,14 +188,14 @@ static bool registers(unsigned long entry)
 
 static void nap(void)
 {
-	struct sched_poll p = { .timeout = event_now() + 1000000 };
+	struct sched_poll p = {.timeout = event_now() + 1000000};
 
 	hc_sched(SCHEDOP_poll, &p);
 }
 
 static void run(void)
 {
-	struct xen_domctl op = { .cmd = 0 };
+	struct xen_domctl op = {.cmd = 0};
 	uint64_t end = event_now() + 60000000000UL;
 	uint32_t flags = 0;
 
@@ -209,7 +212,7 @@ static void run(void)
 
 static void destroy(void)
 {
-	struct xen_domctl op = { .cmd = 0 };
+	struct xen_domctl op = {.cmd = 0};
 	long rc = 0;
 
 	CHECK_EQ("destroy", peer_domctl(XEN_DOMCTL_destroydomain, &op), 0);

@@ -8,14 +8,14 @@
 
 const char guest_name[] = "memory";
 
-#define BAD ((void *)0x7f0000000000UL)
+#define BAD	((void *)0x7f0000000000UL)
 #define FAR_GFN 0xfffffffffUL
 
 static char *page;
 
 static long reserve(unsigned int op, xen_pfn_t gfn, unsigned int order, domid_t dom)
 {
-	struct xen_memory_reservation r = { .nr_extents = 1, .extent_order = order, .domid = dom };
+	struct xen_memory_reservation r = {.nr_extents = 1, .extent_order = order, .domid = dom};
 
 	set_xen_guest_handle(r.extent_start, &gfn);
 	return hc_memory(op, &r);
@@ -28,14 +28,14 @@ static xen_pfn_t gfn_of(const void *p)
 
 static long add(unsigned int space, unsigned long idx, xen_pfn_t gfn)
 {
-	struct xen_add_to_physmap x = { .domid = DOMID_SELF, .space = space, .idx = idx, .gpfn = gfn };
+	struct xen_add_to_physmap x = {.domid = DOMID_SELF, .space = space, .idx = idx, .gpfn = gfn};
 
 	return hc_memory(XENMEM_add_to_physmap, &x);
 }
 
 static long take_away(xen_pfn_t gfn)
 {
-	struct xen_remove_from_physmap x = { .domid = DOMID_SELF, .gpfn = gfn };
+	struct xen_remove_from_physmap x = {.domid = DOMID_SELF, .gpfn = gfn};
 
 	return hc_memory(XENMEM_remove_from_physmap, &x);
 }
@@ -71,7 +71,7 @@ static void counts(void)
 
 static void refused_reservations(void)
 {
-	struct xen_memory_reservation r = { .nr_extents = 1, .domid = DOMID_SELF };
+	struct xen_memory_reservation r = {.nr_extents = 1, .domid = DOMID_SELF};
 	xen_pfn_t gfn = gfn_of(page);
 
 	CHECK_EQ("decrease for nobody", reserve(XENMEM_decrease_reservation, gfn, 0, 1234), 0);
@@ -96,7 +96,7 @@ static void refused_reservations(void)
 static void many(void)
 {
 	static xen_pfn_t list[512];
-	struct xen_memory_reservation r = { .nr_extents = 512, .domid = DOMID_SELF };
+	struct xen_memory_reservation r = {.nr_extents = 512, .domid = DOMID_SELF};
 	char *block = guest_pages(512);
 	domid_t self = DOMID_SELF;
 	long now = hc_memory(XENMEM_current_reservation, &self);
@@ -137,8 +137,8 @@ static void physmap(void)
 	CHECK_EQ("grant table frame 0", add(XENMAPSPACE_grant_table, 0, gfn_of(hole)), 0);
 	CHECK_EQ("the same again", add(XENMAPSPACE_grant_table, 0, gfn_of(hole)), 0);
 	CHECK_EQ("grant table far frame", add(XENMAPSPACE_grant_table, 1000000, gfn_of(hole)), -XEN_EINVAL);
-	CHECK_EQ("status frame of version 1",
-		 add(XENMAPSPACE_grant_table, XENMAPIDX_grant_table_status, gfn_of(hole)), -XEN_EINVAL);
+	CHECK_EQ("status frame of version 1", add(XENMAPSPACE_grant_table, XENMAPIDX_grant_table_status, gfn_of(hole)),
+		 -XEN_EINVAL);
 	CHECK_EQ("foreign space one by one", add(XENMAPSPACE_gmfn_foreign, 0, gfn_of(hole)), -XEN_ENOSYS);
 	CHECK_EQ("take the grant frame away", take_away(gfn_of(hole)), 0);
 	CHECK_EQ("it is a hole again", *(volatile uint32_t *)hole, 0xffffffff);
@@ -154,7 +154,10 @@ static void physmap(void)
 static long foreign(domid_t dom, unsigned int n, xen_ulong_t *idx, xen_pfn_t *at, int *errs)
 {
 	struct xen_add_to_physmap_batch b = {
-		.domid = DOMID_SELF, .space = XENMAPSPACE_gmfn_foreign, .size = n, .u.foreign_domid = dom,
+		.domid = DOMID_SELF,
+		.space = XENMAPSPACE_gmfn_foreign,
+		.size = n,
+		.u.foreign_domid = dom,
 	};
 
 	set_xen_guest_handle(b.idxs, idx);
@@ -166,9 +169,9 @@ static long foreign(domid_t dom, unsigned int n, xen_ulong_t *idx, xen_pfn_t *at
 static void foreign_pages(void)
 {
 	char *hole = peer_hole(4);
-	xen_ulong_t idx[4] = { 0, 1, 5000, 2 };
+	xen_ulong_t idx[4] = {0, 1, 5000, 2};
 	xen_pfn_t at[4];
-	int errs[4] = { 1, 1, 1, 1 };
+	int errs[4] = {1, 1, 1, 1};
 
 	for (unsigned int i = 0; i < 4; i++)
 		at[i] = gfn_of(hole) + i;
@@ -205,7 +208,7 @@ static void foreign_pages(void)
 
 static void resources(void)
 {
-	struct xen_mem_acquire_resource a = { .domid = peer_domid, .type = XENMEM_resource_grant_table };
+	struct xen_mem_acquire_resource a = {.domid = peer_domid, .type = XENMEM_resource_grant_table};
 
 	set_xen_guest_handle(a.frame_list, (xen_pfn_t *)NULL);
 	CHECK_EQ("size of the grant table", hc_memory(XENMEM_acquire_resource, &a), 0);

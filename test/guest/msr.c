@@ -8,11 +8,11 @@
 
 const char guest_name[] = "msr";
 
-#define EFER 0xc0000080
+#define EFER	 0xc0000080
 #define EFER_SCE 1UL
 #define EFER_LME (1UL << 8)
 #define EFER_LMA (1UL << 10)
-#define EFER_NX (1UL << 11)
+#define EFER_NX	 (1UL << 11)
 
 static void reads(uint32_t msr, const char *name)
 {
@@ -142,7 +142,7 @@ static void other(void)
 
 static void unknown(void)
 {
-	static const uint32_t none[] = { 0x2, 0x1ff, 0x12345678, 0xc0000fff, 0xc0020000, 0xffffffff, 0x40000200, 0x8ff };
+	static const uint32_t none[] = {0x2, 0x1ff, 0x12345678, 0xc0000fff, 0xc0020000, 0xffffffff, 0x40000200, 0x8ff};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(none); i++) {
 		cpu_rdmsr(none[i]);

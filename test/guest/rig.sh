@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by run.sh and by the benchmark: where things are, and how a hypervisor with one kernel is booted in QEMU.
 # The CPU model and Xen's arguments are the oracle's: Debian's Xen 4.17, PVH dom0, QEMU 7.2 TCG.
 rig_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -30,10 +31,10 @@ rig_hypervisor() {
 }
 rig_image_gossamer=$rig_root/build/gossamer.elf
 
-# rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]; QEMU_EXTRA adds options of QEMU.
+# rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]
 # Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
 rig_boot() {
-	local image log=$3 limit=$4 pid end
+	local image log=$3 limit=$4 pid
 	case $1 in
 	xen) image=$rig_cache/xen.elf ;;
 	*) image=$rig_image_gossamer ;;
@@ -41,14 +42,16 @@ rig_boot() {
 	local kernel=$2
 	shift 4
 	: >"$log"
-	# Virtual time counts instructions, so that a busy machine changes no verdict and the benchmark repeats to the digit.
+	# Virtual time counts instructions (2^RIG_SHIFT ns each), so that a busy machine changes no verdict and the
+	# benchmark, which sets 0, repeats to the digit.
 	# shellcheck disable=SC2086
 	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp 1 -m 2G -cpu "$rig_cpu_model" \
-		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" -icount shift=0,sleep=off ${QEMU_EXTRA:-} \
+		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" \
+		-icount "shift=${RIG_SHIFT:-3},sleep=off" \
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
 	pid=$!
 	while kill -0 $pid 2>/dev/null; do
-		if grep -aqE "VERDICT ${RIG_VERDICT:-.*} (PASS|FAIL)|Panic on CPU|GOSSAMER STOPPED" "$log"; then
+		if grep -aqE "VERDICT ${RIG_VERDICT:-.*} (PASS|FAIL)|Panic on CPU|[Hh]ardware (Dom0|domain d0) (crashed|shutdown|ended)" "$log"; then
 			sleep 0.1
 			kill $pid 2>/dev/null
 			break

@@ -5,6 +5,7 @@
 # Prints every failing check and one verdict a kernel; ends with "N passed, N failed" and the CPU seconds used.
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=test/guest/rig.sh
 . "$here/rig.sh"
 
 domu="version memory events fifo timers grants lapic msr insn calls hostile abi32 tools" # what also runs unprivileged
@@ -40,9 +41,10 @@ run_one() {
 	extra=$(sed -n "s|^// xen-args: ||p" "$here/$n.c")
 	args=$rig_out/$n.elf${verbose:+ verbose}
 	if [ "$2" = "$n" ]; then
-		RIG_VERDICT=$n rig_boot "$h" "$args" "$log" 60 $extra
+		# shellcheck disable=SC2086
+		RIG_VERDICT=$n rig_boot "$h" "$args" "$log" 120 $extra
 	else
-		RIG_VERDICT=launch rig_boot "$h" "$rig_out/launch.elf,$args" "$log" 60 guest_loglvl=all
+		RIG_VERDICT=launch rig_boot "$h" "$rig_out/launch.elf,$args" "$log" 120 guest_loglvl=all
 		launched=$(grep -aoE "VERDICT launch .*" "$log" | tr -d '\r')
 	fi
 	grep -aoE "(FAIL|ok) ($n|launch):.*|exception .*" "$log" | sed "s/^/  /"

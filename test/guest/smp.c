@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // xen-args: dom0_max_vcpus=2
 /*
- * Two vCPUs: start by hypercall, events and timers bound to the second, local APIC IPIs, runstate of the other, stop and go.
+ * Two vCPUs: start by hypercall, events and timers bound to the second, local APIC IPIs, runstate of the other, stop
+ * and go.
  *
  * Sources: public headers vcpu.h, event_channel.h; AMD APM vol. 2 chapter 16 for the IPIs.
  */
@@ -9,7 +10,7 @@
 
 const char guest_name[] = "smp";
 
-#define MS 1000000UL
+#define MS   1000000UL
 #define WAKE 0x61
 
 static volatile unsigned int second_runs, second_upcalls, second_wakes, command, done;
@@ -52,7 +53,7 @@ static void second(void)
 	second_vcpu_id = r[1];
 	for (;;) {
 		if (command == TIMER) {
-			struct vcpu_set_singleshot_timer t = { .timeout_abs_ns = event_now() + 2 * MS };
+			struct vcpu_set_singleshot_timer t = {.timeout_abs_ns = event_now() + 2 * MS};
 
 			command = NOTHING;
 			done = hc_vcpu(VCPUOP_set_singleshot_timer, 1, &t) == 0;
@@ -77,7 +78,7 @@ static bool until(volatile unsigned int *counter, unsigned int value)
 
 static void starting(void)
 {
-	xen_hvm_evtchn_upcall_vector_t v = { .vcpu = 1, .vector = EVENT_VECTOR };
+	xen_hvm_evtchn_upcall_vector_t v = {.vcpu = 1, .vector = EVENT_VECTOR};
 
 	CHECK_EQ("vCPU 1 is down", hc_vcpu(VCPUOP_is_up, 1, 0), 0);
 	CHECK_EQ("up before initialise", hc_vcpu(VCPUOP_up, 1, 0), -XEN_EINVAL);
@@ -93,8 +94,8 @@ static void starting(void)
 static void events_across(void)
 {
 	evtchn_port_t ipi, unbound, port, virq;
-	struct evtchn_bind_vcpu b = { .vcpu = 1 };
-	struct evtchn_status st = { .dom = DOMID_SELF };
+	struct evtchn_bind_vcpu b = {.vcpu = 1};
+	struct evtchn_status st = {.dom = DOMID_SELF};
 	unsigned int was = second_upcalls, mine = event_upcalls;
 
 	CHECK_EQ("bind_ipi to vCPU 1", event_bind_ipi(1, &ipi), 0);
@@ -152,8 +153,8 @@ static void stop_and_go(void)
 	evtchn_port_t ipi;
 
 	CHECK_EQ("runstate of the other", hc_vcpu(VCPUOP_get_runstate_info, 1, &r), 0);
-	CHECK("it sleeps or waits", r.state == RUNSTATE_blocked || r.state == RUNSTATE_runnable ||
-					    r.state == RUNSTATE_running);
+	CHECK("it sleeps or waits",
+	      r.state == RUNSTATE_blocked || r.state == RUNSTATE_runnable || r.state == RUNSTATE_running);
 	event_bind_ipi(1, &ipi);
 	event_set_mask(ipi, false);
 	command = DOWN;
@@ -173,8 +174,8 @@ static void stop_and_go(void)
 static void init_sipi(void)
 {
 	static const char code[] = {
-		0x2e, (char)0xc7, 0x06, 0x00, 0x01, 0x34, 0x12, /* movw $0x1234, %cs:0x100 */
-		(char)0xf4, (char)0xeb, (char)0xfd,		/* hlt; jmp back to it */
+		0x2e,	    (char)0xc7, 0x06,	    0x00, 0x01, 0x34, 0x12, /* movw $0x1234, %cs:0x100 */
+		(char)0xf4, (char)0xeb, (char)0xfd,			    /* hlt; jmp back to it */
 	};
 	volatile uint16_t *mark = (uint16_t *)(START_PAGE * PAGE_SIZE + 0x100);
 	uint64_t end = event_now() + 500 * MS;

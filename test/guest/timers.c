@@ -8,14 +8,14 @@
 
 const char guest_name[] = "timers";
 
-#define MS 1000000UL
+#define MS	     1000000UL
 #define CLOCK_STABLE 1 /* vcpu_time_info.flags, XEN_PVCLOCK_TSC_STABLE_BIT */
 
 static evtchn_port_t port;
 
 static long oneshot(uint64_t at, uint32_t flags)
 {
-	struct vcpu_set_singleshot_timer t = { .timeout_abs_ns = at, .flags = flags };
+	struct vcpu_set_singleshot_timer t = {.timeout_abs_ns = at, .flags = flags};
 
 	return hc_vcpu(VCPUOP_set_singleshot_timer, 0, &t);
 }
@@ -94,7 +94,7 @@ static void single_shots(void)
 
 static void periodic(void)
 {
-	struct vcpu_set_periodic_timer t = { .period_ns = 2 * MS };
+	struct vcpu_set_periodic_timer t = {.period_ns = 2 * MS};
 	unsigned int seen = event_seen[port];
 	uint64_t end;
 
@@ -125,7 +125,7 @@ static uint64_t sum(const struct vcpu_runstate_info *r)
 static void runstate(void)
 {
 	static struct vcpu_runstate_info a, b, area;
-	struct vcpu_register_runstate_memory_area reg = { .addr.p = 0 };
+	struct vcpu_register_runstate_memory_area reg = {.addr.p = 0};
 
 	CHECK_EQ("get_runstate", hc_vcpu(VCPUOP_get_runstate_info, 0, &a), 0);
 	CHECK_EQ("running", a.state, RUNSTATE_running);
@@ -133,8 +133,8 @@ static void runstate(void)
 	CHECK_EQ("get_runstate again", hc_vcpu(VCPUOP_get_runstate_info, 0, &b), 0);
 	CHECK("running time grew", b.time[RUNSTATE_running] > a.time[RUNSTATE_running]);
 	CHECK("a halt counts as blocked", b.time[RUNSTATE_blocked] - a.time[RUNSTATE_blocked] >= 3 * MS);
-	CHECK("the sum is the time", b.state_entry_time >= a.state_entry_time &&
-					     sum(&b) - sum(&a) <= event_now() && sum(&b) - sum(&a) >= 5 * MS - MS / 2);
+	CHECK("the sum is the time", b.state_entry_time >= a.state_entry_time && sum(&b) - sum(&a) <= event_now() &&
+					     sum(&b) - sum(&a) >= 5 * MS - MS / 2);
 	reg.addr.h.p = &area;
 	CHECK_EQ("register runstate area", hc_vcpu(VCPUOP_register_runstate_memory_area, 0, &reg), 0);
 	CHECK_EQ("area is filled in", area.state, RUNSTATE_running);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * sysctl, domctl and platform_op as the tool stack and dom0's kernel use them; as an unprivileged domain: their refusal.
+ * sysctl, domctl and platform_op as the tool stack and dom0's kernel use them; as an unprivileged domain: their
+ * refusal.
  *
  * Sources: public headers sysctl.h, domctl.h, platform.h; which calls matter comes from the measured ABI use.
  */
@@ -63,7 +64,7 @@ static void machine(void)
 
 static void pools_and_policies(void)
 {
-	ctl.u.cpupool_op = (struct xen_sysctl_cpupool_op){ .op = XEN_SYSCTL_CPUPOOL_OP_INFO };
+	ctl.u.cpupool_op = (struct xen_sysctl_cpupool_op){.op = XEN_SYSCTL_CPUPOOL_OP_INFO};
 	set_xen_guest_handle(ctl.u.cpupool_op.cpumap.bitmap, buffer);
 	ctl.u.cpupool_op.cpumap.nr_bits = 64;
 	CHECK_EQ("cpupool 0", sysctl(XEN_SYSCTL_cpupool_op), 0);
@@ -88,7 +89,7 @@ static void pools_and_policies(void)
 	ctl.u.cpu_featureset.index = 99;
 	CHECK_EQ("no such featureset", sysctl(XEN_SYSCTL_get_cpu_featureset), -XEN_EINVAL);
 
-	ctl.u.cpu_policy = (struct xen_sysctl_cpu_policy){ .index = XEN_SYSCTL_cpu_policy_raw };
+	ctl.u.cpu_policy = (struct xen_sysctl_cpu_policy){.index = XEN_SYSCTL_cpu_policy_raw};
 	CHECK_EQ("policy, how many", sysctl(XEN_SYSCTL_get_cpu_policy), 0);
 	CHECK("leaves", ctl.u.cpu_policy.nr_leaves >= 16 && ctl.u.cpu_policy.nr_leaves < 400);
 	ctl.u.cpu_policy.index = XEN_SYSCTL_cpu_policy_hvm_default;
@@ -118,7 +119,7 @@ static void refused_sysctls(void)
 
 static void consoles(void)
 {
-	ctl.u.readconsole = (struct xen_sysctl_readconsole){ .count = 256 };
+	ctl.u.readconsole = (struct xen_sysctl_readconsole){.count = 256};
 	set_xen_guest_handle(ctl.u.readconsole.buffer, (char *)buffer);
 	CHECK_EQ("readconsole", sysctl(XEN_SYSCTL_readconsole), 0);
 	CHECK("gives text", ctl.u.readconsole.count > 0 && ctl.u.readconsole.count <= 256);
@@ -140,7 +141,7 @@ static void platform(void)
 	CHECK_EQ("get_cpuinfo of none", HC(__HYPERVISOR_platform_op, &po), 0);
 	CHECK("is invalid", po.u.pcpu_info.flags & XEN_PCPU_FLAGS_INVALID);
 	po.cmd = XENPF_settime64;
-	po.u.settime64 = (struct xenpf_settime64){ .secs = 1700000000, .system_time = event_now() };
+	po.u.settime64 = (struct xenpf_settime64){.secs = 1700000000, .system_time = event_now()};
 	CHECK_EQ("settime64", HC(__HYPERVISOR_platform_op, &po), 0);
 	CHECK("the wall clock follows", event_shared->wc_sec > 1700000000 - 1000 && event_shared->wc_sec <= 1700000000);
 	po.u.settime64.mbz = 1;
@@ -159,8 +160,12 @@ static void platform(void)
 static void creation(void)
 {
 	struct xen_domctl_createdomain good = {
-		.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, .max_vcpus = 1, .max_evtchn_port = 1023,
-		.max_grant_frames = -1, .max_maptrack_frames = -1, .grant_opts = XEN_DOMCTL_GRANT_version(1),
+		.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
+		.max_vcpus = 1,
+		.max_evtchn_port = 1023,
+		.max_grant_frames = -1,
+		.max_maptrack_frames = -1,
+		.grant_opts = XEN_DOMCTL_GRANT_version(1),
 		.arch.emulation_flags = XEN_X86_EMU_LAPIC,
 	};
 	domid_t was = peer_domid;
@@ -198,13 +203,14 @@ static void information(void)
 	CHECK_EQ("names it", op.domain, peer_domid);
 	CHECK_EQ("its pages", d->tot_pages, PEER_PAGES);
 	CHECK_EQ("its limit", d->max_pages, 256);
-	CHECK("paused, hardware container, nested paging", (d->flags & XEN_DOMINF_paused) &&
-		      (d->flags & XEN_DOMINF_hvm_guest) && (d->flags & XEN_DOMINF_hap) && !(d->flags & XEN_DOMINF_dying));
+	CHECK("paused, hardware container, nested paging",
+	      (d->flags & XEN_DOMINF_paused) && (d->flags & XEN_DOMINF_hvm_guest) && (d->flags & XEN_DOMINF_hap) &&
+		      !(d->flags & XEN_DOMINF_dying));
 	CHECK_EQ("its highest vCPU", d->max_vcpu_id, 0);
 	peer_domid = 1234;
 	CHECK_EQ("getdomaininfo of nobody", peer_domctl(XEN_DOMCTL_getdomaininfo, &op), -XEN_ESRCH);
 	peer_domid = was;
-	ctl.u.getdomaininfolist = (struct xen_sysctl_getdomaininfolist){ .max_domains = 16 };
+	ctl.u.getdomaininfolist = (struct xen_sysctl_getdomaininfolist){.max_domains = 16};
 	set_xen_guest_handle(ctl.u.getdomaininfolist.buffer, (void *)buffer);
 	CHECK_EQ("getdomaininfolist", sysctl(XEN_SYSCTL_getdomaininfolist), 0);
 	CHECK_EQ("two domains", ctl.u.getdomaininfolist.num_domains, 2);
@@ -224,14 +230,14 @@ static void information(void)
 
 static void settings(void)
 {
-	static xen_pfn_t gfns[4] = { 0, 1, 5000, 31 };
+	static xen_pfn_t gfns[4] = {0, 1, 5000, 31};
 
 	op.u.max_vcpus.max = 1;
 	CHECK_EQ("max_vcpus", peer_domctl(XEN_DOMCTL_max_vcpus, &op), 0);
 	op.u.max_vcpus.max = 2;
 	CHECK_EQ("more than it was created with", peer_domctl(XEN_DOMCTL_max_vcpus, &op), -XEN_EINVAL);
 	information();
-	op.u.vcpuaffinity = (struct xen_domctl_vcpuaffinity){ .flags = XEN_VCPUAFFINITY_HARD };
+	op.u.vcpuaffinity = (struct xen_domctl_vcpuaffinity){.flags = XEN_VCPUAFFINITY_HARD};
 	memset(buffer, 0xff, 8);
 	set_xen_guest_handle(op.u.vcpuaffinity.cpumap_hard.bitmap, buffer);
 	op.u.vcpuaffinity.cpumap_hard.nr_bits = 64;
@@ -241,7 +247,8 @@ static void settings(void)
 	memset(buffer, 0, 8);
 	CHECK_EQ("affinity to none", peer_domctl(XEN_DOMCTL_setvcpuaffinity, &op), -XEN_EINVAL);
 	op.u.scheduler_op = (struct xen_domctl_scheduler_op){
-		.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_DOMCTL_SCHEDOP_getinfo,
+		.sched_id = XEN_SCHEDULER_CREDIT2,
+		.cmd = XEN_DOMCTL_SCHEDOP_getinfo,
 	};
 	CHECK_EQ("weight", peer_domctl(XEN_DOMCTL_scheduler_op, &op), 0);
 	CHECK_EQ("the default weight", op.u.scheduler_op.u.credit2.weight, 256);
@@ -256,7 +263,7 @@ static void settings(void)
 	CHECK_EQ("another scheduler's", peer_domctl(XEN_DOMCTL_scheduler_op, &op), -XEN_EINVAL);
 	CHECK_EQ("gettscinfo", peer_domctl(XEN_DOMCTL_gettscinfo, &op), 0);
 	CHECK("frequency", op.u.tsc_info.gtsc_khz > 1000);
-	op.u.tsc_info = (struct xen_domctl_tsc_info){ .tsc_mode = 0 };
+	op.u.tsc_info = (struct xen_domctl_tsc_info){.tsc_mode = 0};
 	CHECK_EQ("settscinfo", peer_domctl(XEN_DOMCTL_settscinfo, &op), 0);
 	CHECK_EQ("get_paging_mempool_size", peer_domctl(XEN_DOMCTL_get_paging_mempool_size, &op), 0);
 	CHECK_EQ("as it was set", op.u.paging_mempool.size, 2UL << 20);
@@ -277,17 +284,17 @@ static void settings(void)
 /* Log-dirty, as migration uses it; dom0 dirties the peer's page by a grant copy. */
 static void log_dirty(void)
 {
-	struct gnttab_copy c = { .len = 8, .flags = GNTCOPY_dest_gref };
+	struct gnttab_copy c = {.len = 8, .flags = GNTCOPY_dest_gref};
 	char *page = guest_pages(1);
 
-	peer_grants[16] = (struct grant_entry_v1){ GTF_permit_access, 0, 5 };
-	op.u.shadow_op = (struct xen_domctl_shadow_op){ .op = XEN_DOMCTL_SHADOW_OP_OFF };
+	peer_grants[16] = (struct grant_entry_v1){GTF_permit_access, 0, 5};
+	op.u.shadow_op = (struct xen_domctl_shadow_op){.op = XEN_DOMCTL_SHADOW_OP_OFF};
 	CHECK_EQ("log-dirty off while off", peer_domctl(XEN_DOMCTL_shadow_op, &op), 0);
 	op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
 	CHECK_EQ("enable log-dirty", peer_domctl(XEN_DOMCTL_shadow_op, &op), 0);
 	CHECK_EQ("enable it twice", peer_domctl(XEN_DOMCTL_shadow_op, &op), -XEN_EINVAL);
 	memset(buffer, 0xff, 64);
-	op.u.shadow_op = (struct xen_domctl_shadow_op){ .op = XEN_DOMCTL_SHADOW_OP_CLEAN, .pages = PEER_PAGES };
+	op.u.shadow_op = (struct xen_domctl_shadow_op){.op = XEN_DOMCTL_SHADOW_OP_CLEAN, .pages = PEER_PAGES};
 	set_xen_guest_handle(op.u.shadow_op.dirty_bitmap, buffer);
 	CHECK_EQ("clean", peer_domctl(XEN_DOMCTL_shadow_op, &op), 0);
 	print("dirty at first: %x of %lu\n", *(uint32_t *)buffer, op.u.shadow_op.pages);
@@ -318,7 +325,8 @@ static void log_dirty(void)
 static void contexts(void)
 {
 	op.u.hvmcontext_partial = (struct xen_domctl_hvmcontext_partial){
-		.type = HVM_SAVE_CODE(MTRR), .bufsz = sizeof(buffer),
+		.type = HVM_SAVE_CODE(MTRR),
+		.bufsz = sizeof(buffer),
 	};
 	set_xen_guest_handle(op.u.hvmcontext_partial.buffer, buffer);
 	CHECK_EQ("one record", peer_domctl(XEN_DOMCTL_gethvmcontext_partial, &op), 0);
@@ -331,7 +339,7 @@ static void contexts(void)
 	op.u.hvmcontext.size = 64;
 	memset(buffer, 0, 64);
 	CHECK("a context of zeros", peer_domctl(XEN_DOMCTL_sethvmcontext, &op) < 0);
-	op.u.sendtrigger = (struct xen_domctl_sendtrigger){ .trigger = 99 };
+	op.u.sendtrigger = (struct xen_domctl_sendtrigger){.trigger = 99};
 	CHECK("no such trigger", peer_domctl(XEN_DOMCTL_sendtrigger, &op) < 0);
 	CHECK_EQ("pause", peer_domctl(XEN_DOMCTL_pausedomain, &op), 0);
 	CHECK_EQ("unpause", peer_domctl(XEN_DOMCTL_unpausedomain, &op), 0);
@@ -344,7 +352,7 @@ static void contexts(void)
 
 static void unprivileged(void)
 {
-	static struct xen_platform_op po = { .interface_version = XENPF_INTERFACE_VERSION, .cmd = XENPF_get_cpuinfo };
+	static struct xen_platform_op po = {.interface_version = XENPF_INTERFACE_VERSION, .cmd = XENPF_get_cpuinfo};
 
 	CHECK_EQ("sysctl is refused", sysctl(XEN_SYSCTL_physinfo), -XEN_EPERM);
 	peer_domid = 0;

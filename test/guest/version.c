@@ -46,8 +46,8 @@ static void strings(void)
 
 static void numbers(void)
 {
-	struct xen_platform_parameters pp = { 0 };
-	struct xen_feature_info f = { .submap_idx = 0 };
+	struct xen_platform_parameters pp = {0};
+	struct xen_feature_info f = {.submap_idx = 0};
 	xen_domain_handle_t handle;
 	long n;
 
@@ -109,15 +109,14 @@ static void start_record(void)
 {
 	const struct hvm_memmap_table_entry *m = (void *)(unsigned long)guest_info->memmap_paddr;
 	static struct e820 map[128];
-	struct xen_memory_map mm = { .nr_entries = 0 };
+	struct xen_memory_map mm = {.nr_entries = 0};
 	uint64_t ram = 0;
 
 	CHECK_EQ("start magic", guest_info->magic, XEN_HVM_START_MAGIC_VALUE);
 	/* Xen's own PVH dom0 builder gives no map in the record; a kernel then asks XENMEM_memory_map. */
 	CHECK("start record of version 1 has a map",
 	      guest_info->version == 0 || (m && guest_info->memmap_entries <= ARRAY_SIZE(map)));
-	CHECK("RSDP given", guest_info->rsdp_paddr &&
-				    guest_prefix((const char *)guest_info->rsdp_paddr, "RSD PTR "));
+	CHECK("RSDP given", guest_info->rsdp_paddr && guest_prefix((const char *)guest_info->rsdp_paddr, "RSD PTR "));
 	CHECK_EQ("memory_map without a buffer", hc_memory(XENMEM_memory_map, &mm), 0);
 	mm.nr_entries = ARRAY_SIZE(map);
 	set_xen_guest_handle(mm.buffer, map);
@@ -129,8 +128,8 @@ static void start_record(void)
 		if (e.type == XEN_HVM_MEMMAP_TYPE_RAM)
 			ram += e.size;
 		if (guest_info->version > 0 && i < guest_info->memmap_entries)
-			CHECK("memory_map equals the start record's", e.addr == m[i].addr &&
-									   e.size == m[i].size && e.type == m[i].type);
+			CHECK("memory_map equals the start record's",
+			      e.addr == m[i].addr && e.size == m[i].size && e.type == m[i].type);
 	}
 	CHECK("map has RAM", ram >= 16UL << 20);
 	print("%u entries, %lu KiB of RAM\n", mm.nr_entries, ram / 1024);

@@ -21,6 +21,8 @@ struct host_frame {
 	uint16_t others;       /* windows and second mappings */
 };
 
+extern const char __executable_start[], end[]; /* the linker's */
+
 static uint8_t *arena;
 static uint64_t arena_frames;
 static struct host_frame *frame;
@@ -203,6 +205,9 @@ mfn_t port_direct_mfn(const void *p)
 {
 	uint64_t offset = (uint64_t)((const uint8_t *)p - arena);
 
+	/* The program's own data stands for the image, at frame numbers that no machine here has. */
+	if ((const char *)p >= __executable_start && (const char *)p < end)
+		return MFN((uintptr_t)p >> PAGE_SHIFT);
 	if (offset >= arena_frames * PAGE_SIZE)
 		misuse("not a direct address", offset >> PAGE_SHIFT);
 	return MFN(offset >> PAGE_SHIFT);

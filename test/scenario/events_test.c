@@ -8,10 +8,8 @@
 
 #include "hcall/table.h"
 
-#pragma push_macro("sched_yield") /* unit.mk renames ours */
-#undef sched_yield
 #include <pthread.h>
-#pragma pop_macro("sched_yield")
+#include <sched.h>
 
 #define CPUS	4u
 #define PORTS	12u
@@ -20,6 +18,7 @@
 static uint32_t port[WORLD_DOMAINS][PORTS]; /* of domain i: bound to vCPU k % WORLD_VCPUS, the peer is domain (i + 1) % n */
 static uint32_t peer[WORLD_DOMAINS][PORTS]; /* the other end */
 static bool due[WORLD_DOMAINS][PORTS];	    /* sent to port[i][k] and not seen by the guest yet */
+static uint32_t timer_port[WORLD_DOMAINS][WORLD_VCPUS];
 
 bool guest_interrupt_pending(struct vcpu *v)
 {
@@ -54,6 +53,8 @@ static int begin(void **state)
 		}
 	}
 	for (unsigned i = 0; i < WORLD_DOMAINS; i++) {
+		for (uint32_t k = 0; k < WORLD_VCPUS; k++)
+			assert_int_equal(evtchn_bind_virq(dom[i], VIRQ_TIMER, k, &timer_port[i][k]), 0);
 		memset(dom[i]->shared_info, 0, PAGE_SIZE);
 		sched_domain_unpause(dom[i]);
 	}
@@ -74,6 +75,7 @@ static void take_events(struct vcpu *v)
 		return;
 	v->info->evtchn_upcall_pending = 0;
 	v->info->evtchn_pending_sel = 0;
+	bits(v->domain)[0] &= ~(1ull << timer_port[i][v->id]);
 	for (uint32_t k = 0; k < PORTS; k++) {
 		uint64_t m = 1ull << port[i][k];
 
@@ -134,6 +136,7 @@ static void guest_step(struct vcpu *v, uint64_t r)
 		break;
 	case 3:
 		take_events(v);
+		timer_set(&v->singleshot, host_ns + 1 + (r >> 8) % 50000); /* nobody sleeps for ever */
 		sched_block(v);
 		break;
 	case 4:
@@ -207,6 +210,7 @@ static void test_deaths(void **state)
 		host_cpu = 0;
 		while (domain_kill(dom[i]) == -ERESTART)
 			;
+		domain_reap();
 		assert_null(domain_find((domid_t)i));
 		dom[i] = NULL;
 	}
@@ -245,7 +249,7 @@ static void handle(uint32_t p)
 {
 	for (unsigned k = 0; k < PORTS; k++)
 		if (port[1][k] == p && (__atomic_fetch_and(&words[p], ~PENDING, __ATOMIC_SEQ_CST) & PENDING))
-			seen[k] = __atomic_load_n(&asked[k], __ATOMIC_SEQ_CST);
+			__atomic_store_n(&seen[k], __atomic_load_n(&asked[k], __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
 }
 
 static void *guest_thread(void *unused)
@@ -269,6 +273,18 @@ static void *guest_thread(void *unused)
 	}
 }
 
+/* The guest gets at every event without being sent another one. */
+static void wait_until_seen(void)
+{
+	for (unsigned k = 0; k < PORTS; k++)
+		for (unsigned long i = 0; __atomic_load_n(&seen[k], __ATOMIC_SEQ_CST) != asked[k]; i++) {
+			if (i > 1000)
+				sched_yield();
+			if (i > 1000000)
+				fail_msg("an event of port %u was lost", port[1][k]);
+		}
+}
+
 static void test_fifo_threads(void **state)
 {
 	uint64_t seed = 3;
@@ -286,11 +302,14 @@ static void test_fifo_threads(void **state)
 		assert_int_equal(evtchn_set_priority(dom[1], port[1][k], k % 3), 0);
 	}
 	assert_int_equal(pthread_create(&t, NULL, guest_thread, NULL), 0);
-	for (unsigned i = 0; i < 300000; i++) {
-		unsigned k = host_random(&seed) % PORTS;
+	for (unsigned round = 0; round < 30000; round++) {
+		for (uint64_t n = host_random(&seed) % 6; n--;) {
+			unsigned k = host_random(&seed) % PORTS;
 
-		__atomic_fetch_add(&asked[k], 1, __ATOMIC_SEQ_CST);
-		evtchn_send(dom[2], peer[1][k]);
+			__atomic_fetch_add(&asked[k], 1, __ATOMIC_SEQ_CST);
+			evtchn_send(dom[2], peer[1][k]);
+		}
+		wait_until_seen();
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(t, NULL);

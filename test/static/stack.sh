@@ -7,8 +7,14 @@ cd "$(dirname "$0")/../.." || exit 1
 objdump -d --no-show-raw-insn -j .text build/gossamer.syms.elf | awk -v limit="$limit" '
 	/^[0-9a-f]+ <.*>:$/ { f = substr($2, 2, length($2) - 3); frame[f] = 8; next }
 	/\tpush/ { frame[f] += 8 }
-	/\tsub .*,%rsp$/ { v = $0; sub(/.*\$0x/, "", v); sub(/,.*/, "", v); frame[f] += strtonum("0x" v) }
+	/\tsub .*,%rsp$/ { v = $0; sub(/.*\$0x/, "", v); sub(/,.*/, "", v); frame[f] += size(v) }
 	/\t(call|jmp|j[a-z]+) .*<[^+>]+>$/ { t = $0; sub(/.*</, "", t); sub(/>$/, "", t); if (t != f) calls[f] = calls[f] " " t }
+	function size(v) { return length(v) == 16 ? 4294967296 - hex(substr(v, 9)) : hex(v) } # subtracting -128 is shorter
+	function hex(v,   n, i) {
+		for (i = 1; i <= length(v); i++)
+			n = n * 16 + index("0123456789abcdef", substr(v, i, 1)) - 1
+		return n
+	}
 	function depth(f,   n, i, list, best, d) {
 		if (f in done)
 			return done[f]

@@ -137,6 +137,7 @@ static int setup(void **state)
 /* Every test destroys what it made; nothing is lost. */
 static int teardown(void **state)
 {
+	domain_reap();
 	assert_int_equal(free_frames(), free_before);
 	assert_null(domain_next(1));
 	return 0;

@@ -286,6 +286,7 @@ static void test_dying(void **state)
 	connect(2, 0, &a, &b);
 	while (domain_kill(dom[2]) == -ERESTART)
 		;
+	domain_reap();
 	dom[2] = NULL;
 	assert_int_equal(status(dom[0], b), EVTCHNSTAT_unbound);
 	assert_int_equal(evtchn_send(dom[0], b), 0);

@@ -337,6 +337,7 @@ static void test_dying_mapper(void **state)
 		assert_int_equal(map(dom[2], dom[1], 9, FREE_GFN + i, i & 1 ? GNTMAP_readonly : 0).status, GNTST_okay);
 	while (domain_kill(dom[2]) == -ERESTART)
 		;
+	domain_reap();
 	dom[2] = NULL;
 	assert_null(domain_find(2));
 	assert_int_equal(grant_active_count(dom[1]), 0);
@@ -355,6 +356,7 @@ static void test_dying_grantor(void **state)
 	assert_int_equal(op.status, GNTST_okay);
 	while (domain_kill(dom[2]) == -ERESTART)
 		;
+	domain_reap();
 	assert_non_null(domain_find(2)); /* one frame is still ours */
 	assert_int_equal(map(dom[0], dom[2], 9, FREE_GFN + 1, 0).status, GNTST_bad_domain);
 	grant_copy(dom[0], &copy);
@@ -565,6 +567,7 @@ static void test_table(void **state)
 	assert_int_equal(grant_frame(dom[1], 0, false, &m), 0);
 	while (domain_kill(dom[1]) == -ERESTART)
 		;
+	domain_reap();
 	dom[1] = NULL;
 	assert_null(domain_find(1));
 	assert_int_equal(frame_refs(m), 1);

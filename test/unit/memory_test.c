@@ -267,6 +267,7 @@ static void test_foreign_outlives(void **state)
 	assert_int_equal(batch(dom[0], 2, 1, ERRS), 0);
 	while (domain_kill(dom[2]) == -ERESTART)
 		;
+	domain_reap();
 	assert_non_null(domain_find(2));
 	get(dom[0], gfn << 12, &byte, 1); /* dom0 may still look at it */
 	assert_int_equal(remove_one(dom[0], DOMID_SELF, gfn), 0);

@@ -9,7 +9,6 @@ UNIT_BUILD ?= build/unit
 UNIT_CC ?= gcc
 UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP \
-	-Dsched_yield=gossamer_sched_yield # the C library (LeakSanitizer) has one of its own
 
 UNIT_TESTS := $(wildcard test/unit/*_test.c test/scenario/*_test.c)
 # The C library brings memcpy and the like.

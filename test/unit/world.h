@@ -107,6 +107,7 @@ static int world_end(void **state)
 			while (domain_kill(d) == -ERESTART)
 				;
 	}
+	domain_reap();
 	guestmem_leave();
 	for (domid_t id = 0; id < WORLD_DOMAINS; id++)
 		assert_null(domain_find(id));

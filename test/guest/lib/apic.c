@@ -7,9 +7,9 @@
  */
 #include "guest.h"
 
-#define APIC_PAGE 0xfee00000UL
+#define APIC_PAGE   0xfee00000UL
 #define BASE_ENABLE (1UL << 11)
-#define BASE_X2 (1UL << 10)
+#define BASE_X2	    (1UL << 10)
 
 bool apic_x2;
 

@@ -81,7 +81,7 @@ static void upcall(struct trap_regs *regs)
 
 void event_init(void)
 {
-	xen_hvm_evtchn_upcall_vector_t v = { .vcpu = 0, .vector = EVENT_VECTOR };
+	xen_hvm_evtchn_upcall_vector_t v = {.vcpu = 0, .vector = EVENT_VECTOR};
 
 	event_map_shared();
 	memset(event_shared->evtchn_mask, 0xff, sizeof(event_shared->evtchn_mask));
@@ -94,7 +94,7 @@ void event_init(void)
 
 long event_alloc(domid_t dom, domid_t remote, evtchn_port_t *port)
 {
-	struct evtchn_alloc_unbound a = { .dom = dom, .remote_dom = remote };
+	struct evtchn_alloc_unbound a = {.dom = dom, .remote_dom = remote};
 	long rc = hc_event(EVTCHNOP_alloc_unbound, &a);
 
 	*port = a.port;
@@ -103,7 +103,7 @@ long event_alloc(domid_t dom, domid_t remote, evtchn_port_t *port)
 
 long event_bind_virq(uint32_t virq, uint32_t vcpu, evtchn_port_t *port)
 {
-	struct evtchn_bind_virq b = { .virq = virq, .vcpu = vcpu };
+	struct evtchn_bind_virq b = {.virq = virq, .vcpu = vcpu};
 	long rc = hc_event(EVTCHNOP_bind_virq, &b);
 
 	*port = b.port;
@@ -112,7 +112,7 @@ long event_bind_virq(uint32_t virq, uint32_t vcpu, evtchn_port_t *port)
 
 long event_bind_ipi(uint32_t vcpu, evtchn_port_t *port)
 {
-	struct evtchn_bind_ipi b = { .vcpu = vcpu };
+	struct evtchn_bind_ipi b = {.vcpu = vcpu};
 	long rc = hc_event(EVTCHNOP_bind_ipi, &b);
 
 	*port = b.port;
@@ -121,7 +121,7 @@ long event_bind_ipi(uint32_t vcpu, evtchn_port_t *port)
 
 long event_bind(domid_t remote, evtchn_port_t rport, evtchn_port_t *port)
 {
-	struct evtchn_bind_interdomain b = { .remote_dom = remote, .remote_port = rport };
+	struct evtchn_bind_interdomain b = {.remote_dom = remote, .remote_port = rport};
 	long rc = hc_event(EVTCHNOP_bind_interdomain, &b);
 
 	*port = b.local_port;
@@ -130,21 +130,21 @@ long event_bind(domid_t remote, evtchn_port_t rport, evtchn_port_t *port)
 
 long event_close(evtchn_port_t port)
 {
-	struct evtchn_close c = { .port = port };
+	struct evtchn_close c = {.port = port};
 
 	return hc_event(EVTCHNOP_close, &c);
 }
 
 long event_send(evtchn_port_t port)
 {
-	struct evtchn_send s = { .port = port };
+	struct evtchn_send s = {.port = port};
 
 	return hc_event(EVTCHNOP_send, &s);
 }
 
 long event_unmask(evtchn_port_t port)
 {
-	struct evtchn_unmask u = { .port = port };
+	struct evtchn_unmask u = {.port = port};
 
 	return hc_event(EVTCHNOP_unmask, &u);
 }

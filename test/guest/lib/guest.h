@@ -2,10 +2,10 @@
 /*
  * The runtime of the guest test kernels: one header for all of it.
  *
- * Owns: nothing; the parts are entry.S (start, exception stubs), main.c (start-up, checks, verdict), console.c (output),
- * trap.c (IDT, recovery from expected exceptions), apic.c (local APIC), event.c (shared_info, event channels, time).
- * Locks: none; a test kernel runs on one vCPU, and those that start a second one say how they share.
- * Invariants: all memory below 4 GiB is mapped one to one, so a pointer is a guest physical address.
+ * Owns: nothing; the parts are entry.S (start, exception stubs), main.c (start-up, checks, verdict), console.c
+ * (output), trap.c (IDT, recovery from expected exceptions), apic.c (local APIC), event.c (shared_info, event channels,
+ * time). Locks: none; a test kernel runs on one vCPU, and those that start a second one say how they share. Invariants:
+ * all memory below 4 GiB is mapped one to one, so a pointer is a guest physical address.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -34,8 +34,8 @@ enum guest_errno {
 #include <xen/errno.h>
 };
 
-#define PAGE_SIZE 4096UL
-#define PAGE __attribute__((aligned(4096)))
+#define PAGE_SIZE     4096UL
+#define PAGE	      __attribute__((aligned(4096)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- main.c ---- */
@@ -44,8 +44,8 @@ extern const char guest_name[]; /* given by each kernel */
 void guest_main(void);		/* given by each kernel; returning means "all checks made" */
 
 extern const struct hvm_start_info *guest_info;
-extern bool guest_dom0;	 /* started with SIF_INITDOMAIN */
-extern bool guest_amd;	 /* VMMCALL rather than VMCALL */
+extern bool guest_dom0; /* started with SIF_INITDOMAIN */
+extern bool guest_amd;	/* VMMCALL rather than VMCALL */
 
 /* One check: counts, prints a line when it fails. */
 #define CHECK(name, cond) check_true(name, cond, __LINE__)
@@ -89,9 +89,9 @@ struct trap_seen {
 	unsigned long vector, error, ip;
 };
 #define TRAP_NONE 0x100UL
-#define TRAP_UD 6
-#define TRAP_GP 13
-#define TRAP_PF 14
+#define TRAP_UD	  6
+#define TRAP_GP	  13
+#define TRAP_PF	  14
 extern struct trap_seen trap_seen;
 extern volatile unsigned int trap_count[256]; /* interrupts taken, by vector */
 
@@ -101,8 +101,7 @@ extern volatile unsigned int trap_count[256]; /* interrupts taken, by vector */
 #define TRAP_PTR ".long "
 #endif
 /* An instruction that may fault: execution goes on behind it, and trap_seen tells. Call trap_arm() before. */
-#define TRAP_TRY(insn) \
-	"1: " insn "\n2:\n.pushsection .extable,\"a\"\n" TRAP_PTR "1b, 2b\n.popsection\n"
+#define TRAP_TRY(insn) "1: " insn "\n2:\n.pushsection .extable,\"a\"\n" TRAP_PTR "1b, 2b\n.popsection\n"
 
 void trap_init(void);
 void trap_load(void); /* the IDT on a further vCPU */
@@ -177,31 +176,31 @@ static inline void cpu_irq_window(void)
 
 /* ---- apic.c ---- */
 
-#define APIC_BASE_MSR 0x1b
-#define APIC_ID 0x20
-#define APIC_VERSION 0x30
-#define APIC_TPR 0x80
-#define APIC_PPR 0xa0
-#define APIC_EOI 0xb0
-#define APIC_LDR 0xd0
-#define APIC_SVR 0xf0
-#define APIC_ISR 0x100
-#define APIC_IRR 0x200
-#define APIC_ESR 0x280
-#define APIC_ICR 0x300
-#define APIC_ICR_HI 0x310
-#define APIC_LVT_TIMER 0x320
+#define APIC_BASE_MSR	0x1b
+#define APIC_ID		0x20
+#define APIC_VERSION	0x30
+#define APIC_TPR	0x80
+#define APIC_PPR	0xa0
+#define APIC_EOI	0xb0
+#define APIC_LDR	0xd0
+#define APIC_SVR	0xf0
+#define APIC_ISR	0x100
+#define APIC_IRR	0x200
+#define APIC_ESR	0x280
+#define APIC_ICR	0x300
+#define APIC_ICR_HI	0x310
+#define APIC_LVT_TIMER	0x320
 #define APIC_TIMER_INIT 0x380
-#define APIC_TIMER_NOW 0x390
-#define APIC_TIMER_DIV 0x3e0
-#define APIC_SELF_IPI 0x3f0
+#define APIC_TIMER_NOW	0x390
+#define APIC_TIMER_DIV	0x3e0
+#define APIC_SELF_IPI	0x3f0
 
 extern bool apic_x2; /* registers are reached through MSRs */
 uint32_t apic_read(unsigned int reg);
 void apic_write(unsigned int reg, uint32_t v);
-void apic_enable(void);		   /* software enable, TPR 0 */
-bool apic_x2_enter(void);	   /* false: the CPU has no x2APIC */
-void apic_x2_leave(void);	   /* through "disabled", as the manuals ask */
+void apic_enable(void);	  /* software enable, TPR 0 */
+bool apic_x2_enter(void); /* false: the CPU has no x2APIC */
+void apic_x2_leave(void); /* through "disabled", as the manuals ask */
 bool apic_has_x2(void);
 void apic_eoi(void);
 void apic_ipi_self(unsigned int vector);
@@ -212,12 +211,12 @@ void apic_handler(struct trap_regs *regs); /* counts and EOIs */
 extern struct shared_info *event_shared;
 extern volatile unsigned int event_upcalls; /* upcalls taken */
 extern volatile unsigned int event_seen[];  /* 2-level events taken, by port */
-#define EVENT_PORTS 64
+#define EVENT_PORTS  64
 #define EVENT_VECTOR 0xf3
 
-void event_map_shared(void);		  /* XENMEM_add_to_physmap, space shared_info */
-struct vcpu_info *event_vcpu(void);	  /* of vCPU 0, in shared_info */
-void event_init(void);			  /* shared_info, upcall vector, 2-level upcall handler */
+void event_map_shared(void);	    /* XENMEM_add_to_physmap, space shared_info */
+struct vcpu_info *event_vcpu(void); /* of vCPU 0, in shared_info */
+void event_init(void);		    /* shared_info, upcall vector, 2-level upcall handler */
 long event_alloc(domid_t dom, domid_t remote, evtchn_port_t *port);
 long event_bind_virq(uint32_t virq, uint32_t vcpu, evtchn_port_t *port);
 long event_bind_ipi(uint32_t vcpu, evtchn_port_t *port);
@@ -228,8 +227,8 @@ long event_unmask(evtchn_port_t port);
 void event_set_mask(evtchn_port_t port, bool masked);
 bool event_pending(evtchn_port_t port);
 void event_clear(evtchn_port_t port);
-uint64_t event_time_of(uint64_t tsc);	  /* a TSC value as system time in ns, vCPU 0's record */
-uint64_t event_now(void); /* system time in ns by vcpu_info's time record */
+uint64_t event_time_of(uint64_t tsc); /* a TSC value as system time in ns, vCPU 0's record */
+uint64_t event_now(void);	      /* system time in ns by vcpu_info's time record */
 /* Halts until the counter moves from `was`, or ns have gone by (a timer must be set by the caller). */
 bool event_wait(volatile unsigned int *counter, unsigned int was, uint64_t ns);
 

@@ -95,8 +95,8 @@ bool check_true(const char *name, bool ok, int line)
 bool check_eq(const char *name, long got, long want, int line)
 {
 	if (got != want || verbose)
-		print("%s %s:%d %s: got %ld (%#lx), want %ld\n", got == want ? "ok" : "FAIL", guest_name, line,
-		      name, got, (unsigned long)got, want);
+		print("%s %s:%d %s: got %ld (%#lx), want %ld\n", got == want ? "ok" : "FAIL", guest_name, line, name,
+		      got, (unsigned long)got, want);
 	return result(name, got == want);
 }
 
@@ -105,14 +105,14 @@ bool check_either(const char *name, long got, long a, long b, int line)
 	bool ok = got == a || got == b;
 
 	if (!ok || verbose)
-		print("%s %s:%d %s: got %ld (%#lx), want %ld or %ld\n", ok ? "ok" : "FAIL", guest_name, line, name,
-		      got, (unsigned long)got, a, b);
+		print("%s %s:%d %s: got %ld (%#lx), want %ld or %ld\n", ok ? "ok" : "FAIL", guest_name, line, name, got,
+		      (unsigned long)got, a, b);
 	return result(name, ok);
 }
 
 _Noreturn void guest_end(void)
 {
-	struct sched_shutdown off = { .reason = SHUTDOWN_poweroff };
+	struct sched_shutdown off = {.reason = SHUTDOWN_poweroff};
 
 	if (failures)
 		print("VERDICT %s FAIL %s (%u of %u checks failed)\n", guest_name, first_failure, failures, checks);

@@ -23,15 +23,16 @@ long peer_domctl(uint32_t cmd, struct xen_domctl *op)
 static long create(void)
 {
 	struct xen_domctl op = {
-		.u.createdomain = {
-			.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
-			.max_vcpus = 1,
-			.max_evtchn_port = 1023,
-			.max_grant_frames = -1,
-			.max_maptrack_frames = -1,
-			.grant_opts = XEN_DOMCTL_GRANT_version(2),
-			.arch.emulation_flags = XEN_X86_EMU_LAPIC,
-		},
+		.u.createdomain =
+			{
+				.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
+				.max_vcpus = 1,
+				.max_evtchn_port = 1023,
+				.max_grant_frames = -1,
+				.max_maptrack_frames = -1,
+				.grant_opts = XEN_DOMCTL_GRANT_version(2),
+				.arch.emulation_flags = XEN_X86_EMU_LAPIC,
+			},
 	};
 	long rc;
 
@@ -44,7 +45,7 @@ static long create(void)
 long peer_populate(xen_pfn_t gfn, unsigned int pages)
 {
 	xen_pfn_t list[PEER_PAGES];
-	struct xen_memory_reservation r = { .nr_extents = pages, .domid = peer_domid };
+	struct xen_memory_reservation r = {.nr_extents = pages, .domid = peer_domid};
 
 	for (unsigned int i = 0; i < pages; i++)
 		list[i] = gfn + i;
@@ -58,7 +59,7 @@ void *peer_hole(unsigned int pages)
 
 	for (unsigned int i = 0; i < pages; i++) {
 		xen_pfn_t gfn = (unsigned long)p / PAGE_SIZE + i;
-		struct xen_memory_reservation r = { .nr_extents = 1, .domid = DOMID_SELF };
+		struct xen_memory_reservation r = {.nr_extents = 1, .domid = DOMID_SELF};
 
 		set_xen_guest_handle(r.extent_start, &gfn);
 		CHECK_EQ("make a hole", hc_memory(XENMEM_decrease_reservation, &r), 1);
@@ -69,7 +70,7 @@ void *peer_hole(unsigned int pages)
 /* The grant frame appears in a hole of ours, as the kernel's privcmd does it for the tools. */
 static long map_grant_frame(void)
 {
-	struct xen_mem_acquire_resource a = { .type = XENMEM_resource_grant_table, .nr_frames = 1 };
+	struct xen_mem_acquire_resource a = {.type = XENMEM_resource_grant_table, .nr_frames = 1};
 	xen_pfn_t gfn;
 
 	peer_grants = peer_hole(1);
@@ -81,7 +82,7 @@ static long map_grant_frame(void)
 
 bool peer_create(void)
 {
-	struct xen_domctl op = { .cmd = 0 };
+	struct xen_domctl op = {.cmd = 0};
 	bool ok = CHECK_EQ("create a peer", create(), 0);
 
 	op.u.max_mem.max_memkb = 1024;
@@ -94,7 +95,7 @@ bool peer_create(void)
 
 long peer_destroy(void)
 {
-	struct xen_domctl op = { .cmd = 0 };
+	struct xen_domctl op = {.cmd = 0};
 
 	return peer_domctl(XEN_DOMCTL_destroydomain, &op);
 }

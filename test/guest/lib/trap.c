@@ -3,7 +3,8 @@
  * Exceptions and interrupts of a guest test kernel.
  *
  * Owns: the IDT, the handlers. Locks: none; handlers are set before their interrupt can come.
- * Invariants: an exception at an address listed in .extable continues at its partner; any other one is the test's failure.
+ * Invariants: an exception at an address listed in .extable continues at its partner; any other one is the test's
+ * failure.
  */
 #include "guest.h"
 
@@ -48,7 +49,7 @@ void trap_load(void)
 	struct {
 		uint16_t limit;
 		unsigned long base;
-	} __attribute__((packed)) p = { sizeof(idt) - 1, (unsigned long)idt };
+	} __attribute__((packed)) p = {sizeof(idt) - 1, (unsigned long)idt};
 
 	__asm__ volatile("lidt %0" : : "m"(p));
 }
@@ -80,7 +81,7 @@ void trap_dispatch(struct trap_regs *regs)
 	for (e = extable_start; e < extable_end; e++) {
 		if (e->at != regs->ip)
 			continue;
-		trap_seen = (struct trap_seen){ regs->vector, regs->error, regs->ip };
+		trap_seen = (struct trap_seen){regs->vector, regs->error, regs->ip};
 		regs->ip = e->to;
 		return;
 	}
