@@ -10,6 +10,10 @@
 #define BOOT_MAX_MODULES 8
 #define BOOT_MAX_RAM	 64
 
+/* Where an unpacked Linux kernel lies. */
+#define BOOT_KERNEL_START 0x1000000ull
+#define BOOT_KERNEL_END	  0x7000000ull
+
 struct boot_module {
 	uint64_t start, size; /* machine addresses */
 	char args[1024];      /* its command line, without its own name for dom0's kernel when the loader added one */
@@ -48,6 +52,8 @@ extern struct boot_options boot_options;
 /* magic and pointer as the loader left them; the data is reachable (identity mapped). Panics with a message. */
 void multiboot_parse(uint32_t magic, const void *info);
 void cmdline_parse(const char *s); /* unknown option: a warning; bad value: a message that names it */
+/* dom0 takes its RAM next: the frames kept for its kernel become free. */
+void boot_release_kernel_room(void);
 /* The modules were copied: their frames become free. */
 void boot_release_modules(void);
 int dom0_build(void);		   /* 0 or -errno after one clear message */

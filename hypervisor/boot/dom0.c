@@ -24,8 +24,6 @@
 #include "port/machine.h"
 
 #define MIB		 (1ull << 20)
-#define KERNEL_START	 (16 * MIB)
-#define KERNEL_ROOM	 (96 * MIB) /* where an unpacked kernel may lie: kept clear when there is room */
 #define LOW_LIMIT	 (4096 * MIB)
 #define EARLY_LIMIT	 (1024 * MIB) /* Linux reads its start info through page tables that reach no further */
 #define MIN_DOM0	 (128 * MIB)
@@ -106,13 +104,16 @@ static uint64_t choose_ram(uint64_t want)
 	return want - left;
 }
 
-/* Gives the domain the frames [start, end) but those of modules (or only those), with large pages where whole. */
-static int populate(uint64_t start, uint64_t end, bool modules)
+/*
+ * Takes the frames [start, end) for the domain, but those of modules (or only those), or else maps what was taken, with
+ * large pages where whole. Mapping allocates: it must not get a frame that is to be taken.
+ */
+static int populate(uint64_t start, uint64_t end, bool modules, bool map)
 {
 	while (start < end) {
 		gfn_t g = GFN(start >> PAGE_SHIFT);
 		unsigned order = ORDER_2M;
-		int rc;
+		int rc = 0;
 
 		if (start % (PAGE_SIZE << ORDER_2M) || end - start < PAGE_SIZE << ORDER_2M)
 			order = ORDER_4K;
@@ -120,9 +121,10 @@ static int populate(uint64_t start, uint64_t end, bool modules)
 			if (in_module(pa))
 				order = ORDER_4K;
 		if (in_module(start) == modules) {
-			if (!frame_alloc_boot(b.d, MFN(g.n), order))
-				return -ENOMEM;
-			rc = p2m_map(b.d, g, MFN(g.n), order, P2M_RAM_RW);
+			if (map)
+				rc = p2m_map(b.d, g, MFN(g.n), order, P2M_RAM_RW);
+			else if (!frame_alloc_boot(b.d, MFN(g.n), order))
+				rc = -ENOMEM;
 			if (rc)
 				return rc;
 		}
@@ -136,7 +138,9 @@ static int populate_all(bool modules)
 	int rc = 0;
 
 	for (unsigned i = 0; i < b.place.nr_ram && !rc; i++)
-		rc = populate(b.place.ram[i].start, b.place.ram[i].end, modules);
+		rc = populate(b.place.ram[i].start, b.place.ram[i].end, modules, false);
+	for (unsigned i = 0; i < b.place.nr_ram && !rc; i++)
+		rc = populate(b.place.ram[i].start, b.place.ram[i].end, modules, true);
 	return rc;
 }
 
@@ -148,7 +152,7 @@ static int place_everything(void)
 	const struct boot_module *kernel = &boot_info.module[0];
 
 	place_take(&b.place, 0, MIB);
-	place_take(&b.place, KERNEL_START, KERNEL_START + KERNEL_ROOM);
+	place_take(&b.place, BOOT_KERNEL_START, BOOT_KERNEL_END);
 	for (unsigned i = 0; i < boot_info.nr_modules; i++)
 		place_take(&b.place, boot_info.module[i].start, boot_info.module[i].start + boot_info.module[i].size);
 	b.acpi = place_top(&b.place, ACPI_BYTES, LOW_LIMIT);
@@ -330,8 +334,10 @@ static int create(void)
 
 static int choose_memory(void)
 {
-	uint64_t total = frame_free_count() << PAGE_SHIFT, want = boot_options.dom0_mem, got;
+	uint64_t total, want = boot_options.dom0_mem, got;
 
+	boot_release_kernel_room();
+	total = frame_free_count() << PAGE_SHIFT;
 	for (unsigned i = 0; i < boot_info.nr_modules; i++)
 		total += boot_info.module[i].size;
 	if (!want)

@@ -2,7 +2,8 @@
  * Start-up as one list, and who gets which memory at boot. Runs once, on the boot CPU, without locks.
  *
  * Invariant: every byte of RAM is either in `taken` (image, tables, modules, page 0, the start page of other CPUs) or was
- * given to frame_add_free() once. Modules' frames are given by boot_release_modules(), when dom0 has been built.
+ * given to frame_add_free() once. Modules' frames are given by boot_release_modules(), when dom0 has been built. Where its
+ * kernel is to lie is taken, too, until dom0 takes its RAM, or the first allocations would leave holes there.
  */
 #include "boot/boot.h"
 #include "core/console.h"
@@ -20,10 +21,11 @@
 #include "port/machine.h"
 
 #define MIN_RAM		 (64ull << 20)
-#define MAX_TAKEN	 (BOOT_MAX_MODULES + 16)
+#define MAX_TAKEN	 (BOOT_MAX_MODULES + 17)
 #define LOW_END		 0xa0000ull
 #define BELOW_4G	 BIT(32)
 #define TYPE_RAM	 1
+#define ENOUGH_RAM	 (512ull << 20) /* so much, and the room for dom0's kernel can be kept */
 
 struct taken {
 	uint64_t start, end;
@@ -33,6 +35,7 @@ struct taken {
 static struct taken taken[MAX_TAKEN];
 static unsigned nr_taken;
 static bool modules_released;
+static struct taken *kernel_room; /* NULL: it was not kept, or is released */
 
 _Noreturn void boot_main(uint32_t magic, const void *info);
 
@@ -188,6 +191,14 @@ static void free_range(uint64_t start, uint64_t end)
 	}
 }
 
+static void free_ram(uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < boot_info.nr_ram; i++)
+		if (boot_info.ram[i].type == TYPE_RAM)
+			free_range(MAX(ALIGN_UP(boot_info.ram[i].start, PAGE_SIZE), start),
+				   MIN(boot_info.ram[i].end & PAGE_MASK, end));
+}
+
 /* 2 MiB pieces where they fit; they hold nothing but the table. */
 static void map_table(uint64_t start, uint64_t end)
 {
@@ -217,9 +228,20 @@ static void set_up_frames(void)
 	for (unsigned k = 0; k < nr_taken; k++)
 		if (taken[k].hyp)
 			frame_mark_hyp(taken[k].start >> PAGE_SHIFT, taken[k].end >> PAGE_SHIFT);
-	for (unsigned i = 0; i < boot_info.nr_ram; i++)
-		if (boot_info.ram[i].type == TYPE_RAM)
-			free_range(ALIGN_UP(boot_info.ram[i].start, PAGE_SIZE), boot_info.ram[i].end & PAGE_MASK);
+	if (ram_total() >= ENOUGH_RAM) {
+		take_range(BOOT_KERNEL_START, BOOT_KERNEL_END, false);
+		kernel_room = &taken[nr_taken - 1];
+	}
+	free_ram(0, ~0ull);
+}
+
+void boot_release_kernel_room(void)
+{
+	if (!kernel_room)
+		return;
+	kernel_room->end = kernel_room->start;
+	kernel_room = NULL;
+	free_ram(BOOT_KERNEL_START, BOOT_KERNEL_END);
 }
 
 void boot_release_modules(void)

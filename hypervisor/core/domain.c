@@ -14,7 +14,7 @@
 #include "port/machine.h"
 
 #define BUCKETS		256u
-#define TIMERS_PER_VCPU 5u /* singleshot, periodic, poll, local APIC, and a share in the domain's 8254 */
+#define TIMERS_PER_VCPU 7u /* singleshot, periodic, poll, local APIC, and room for the domain's 8254 and watchdogs */
 #define DEFAULT_PORTS	1023u
 
 spinlock_t domain_list_lock = SPINLOCK_INIT;
@@ -137,8 +137,15 @@ static void release_info(struct vcpu *v)
 	}
 }
 
+static void stop_watchdogs(struct vcpu *v)
+{
+	for (unsigned i = 0; !v->id && i < ARRAY_SIZE(v->domain->watchdog); i++)
+		timer_stop(&v->domain->watchdog[i]);
+}
+
 static void vcpu_destroy(struct vcpu *v)
 {
+	stop_watchdogs(v);
 	timer_stop(&v->singleshot);
 	timer_stop(&v->periodic);
 	timer_stop(&v->poll);
@@ -225,6 +232,7 @@ static void configure(struct domain *d, const struct domain_config *c)
 	d->sched_weight = SCHED_WEIGHT_DEFAULT;
 	d->dm_target = DOMID_INVALID;
 	d->tsc_khz = (uint32_t)port_tsc_khz();
+	d->shared_info_gfn = ~0ull;
 }
 
 int domain_create(const struct domain_config *c, struct domain **out)
@@ -298,6 +306,9 @@ int domain_vcpu_create(struct domain *d, uint32_t id)
 	if (rc)
 		goto fail;
 	d->vcpu[id] = v;
+	if (!id)
+		for (unsigned i = 0; i < ARRAY_SIZE(d->watchdog); i++)
+			timer_init(&d->watchdog[i], TIMER_WATCHDOG, v);
 	return 0;
 fail:
 	if (v)
@@ -305,6 +316,14 @@ fail:
 	heap_free(v, sizeof(*v));
 	timer_unreserve(TIMERS_PER_VCPU);
 	return rc;
+}
+
+void domain_latch_layout(struct domain *d, bool is_32bit)
+{
+	if (d->compat_shinfo == is_32bit)
+		return;
+	d->compat_shinfo = is_32bit;
+	time_update_wallclock(d);
 }
 
 int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset)
@@ -426,6 +445,7 @@ static int kill_some(struct domain *d)
 			timer_stop(&v->singleshot);
 			timer_stop(&v->periodic);
 			timer_stop(&v->poll);
+			stop_watchdogs(v);
 			release_info(v);
 			v->runstate_gva = 0;
 			v->time_gva = 0;

@@ -96,6 +96,7 @@ struct domain {
 	uint32_t shared_frames;	/* FRAME_SHARED pages of it; frame lock */
 
 	struct shared_info *shared_info; /* heap page, FRAME_SHARED */
+	uint64_t shared_info_gfn; /* where the guest has it, ~0 = nowhere */
 	bool compat_shinfo;	/* the guest reads shared_info and vcpu_info in their 32-bit layout */
 	struct p2m p2m;
 	struct evtchn_domain evtchn;
@@ -112,6 +113,8 @@ struct domain {
 	uint16_t sched_weight, sched_cap;
 	uint32_t tsc_mode, tsc_khz, tsc_incarnation;
 	int64_t time_offset_seconds;
+	struct timer watchdog[2]; /* SCHEDOP_watchdog */
+	uint8_t watchdogs;	/* bit per watchdog that the guest holds */
 	uint64_t cpu_time_dead;	/* ns its freed vCPUs ran */
 	uint32_t ssidref;
 	domid_t dm_target;	/* the domain it is device model for, DOMID_INVALID */
@@ -158,6 +161,8 @@ void domain_crash(struct domain *d, const char *fmt, ...) __attribute__((format(
 
 struct vcpu *domain_vcpu(struct domain *d, uint32_t id); /* NULL when it does not exist */
 int domain_vcpu_create(struct domain *d, uint32_t id);	 /* down, with info in shared_info or dummy; 0, -EINVAL, -ENOMEM */
+/* The guest told what width its kernel has (hypercall page, callback): shared_info is laid out for it from now on. */
+void domain_latch_layout(struct domain *d, bool is_32bit);
 /* VCPUOP_register_vcpu_info: 0, -EINVAL, -EBUSY, -ENOMEM. */
 int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset);
 void domain_dump(void); /* debug key q */

@@ -5,6 +5,8 @@
  * asked (p2m.lock comes first).
  * Invariants: a handle in state USED stands for one pin of its grant and one P2M_GRANT_* entry at its gfn. A handle in state
  * BUSY belongs to the operation that made it so. A granted frame's reference in the mapper's p2m goes only after its flush.
+ * The grantor sees its entry free before that flush: right as long as a domain's vCPUs share one CPU, for p2m_flush() comes
+ * before any of them is entered again.
  */
 #include "core/grant_private.h"
 

@@ -63,19 +63,36 @@ void time_update_vcpu(struct vcpu *v)
 	}
 }
 
+/* wc_version, wc_sec and wc_nsec stand together behind the event words, whose number depends on the guest's width. */
+struct wallclock {
+	uint32_t version, sec, nsec;
+};
+_Static_assert(offsetof(struct shared_info, wc_nsec) - offsetof(struct shared_info, wc_version) ==
+	       offsetof(struct wallclock, nsec), "xen/xen.h, shared_info");
+
+static struct wallclock *wallclock_of(const struct domain *d)
+{
+	const size_t words_32bit = 2 * 32 * sizeof(uint32_t);
+	size_t at = d->compat_shinfo ? offsetof(struct shared_info, evtchn_pending) + words_32bit :
+				       offsetof(struct shared_info, wc_version);
+
+	return (struct wallclock *)((char *)d->shared_info + at);
+}
+
 void time_update_wallclock(struct domain *d)
 {
-	struct shared_info *s = d->shared_info;
+	struct wallclock *w = wallclock_of(d);
 	uint64_t ns;
 
 	spin_lock(&wallclock_lock);
 	ns = boot_wall_ns + (uint64_t)d->time_offset_seconds * NS_PER_S;
 	spin_unlock(&wallclock_lock);
-	begin(&s->wc_version);
-	s->wc_sec = (uint32_t)(ns / NS_PER_S);
-	s->wc_sec_hi = (uint32_t)(ns / NS_PER_S >> 32);
-	s->wc_nsec = (uint32_t)(ns % NS_PER_S);
-	end(&s->wc_version);
+	begin(&w->version);
+	w->sec = (uint32_t)(ns / NS_PER_S);
+	w->nsec = (uint32_t)(ns % NS_PER_S);
+	if (!d->compat_shinfo)
+		d->shared_info->wc_sec_hi = (uint32_t)(ns / NS_PER_S >> 32);
+	end(&w->version);
 }
 
 void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)

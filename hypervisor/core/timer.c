@@ -217,6 +217,10 @@ static void fire(struct timer *t)
 	case TIMER_SLICE:
 		sched_slice_end();
 		break;
+	case TIMER_WATCHDOG:
+		log_guest(LOG_WARN, v->domain->id, "its watchdog fired: it is shut down");
+		domain_shutdown(v->domain, SHUTDOWN_watchdog);
+		break;
 	case TIMER_CONSOLE:
 	case TIMER_KINDS:
 		break;

@@ -137,8 +137,11 @@ static long do_set_param(struct hcall *h, struct domain *d, uint32_t index, uint
 	else
 		d->params[index] = value;
 	spin_unlock(&d->lock);
-	if (!ret && index == HVM_PARAM_CALLBACK_IRQ)
+	if (!ret && index == HVM_PARAM_CALLBACK_IRQ) {
 		set_callback(d, value);
+		if (d == h->d)
+			domain_latch_layout(d, h->compat);
+	}
 	return ret;
 }
 

@@ -38,14 +38,22 @@ static int place(struct domain *d, uint64_t gfn, mfn_t m, enum p2m_type type)
 
 static int map_shared_info(struct domain *d, uint64_t idx, uint64_t gfn)
 {
+	uint64_t old = d->shared_info_gfn;
 	mfn_t m;
+	int ret;
 
 	if (idx)
 		return -EINVAL;
 	m = port_direct_mfn(d->shared_info);
 	if (!frame_get(d, m))
 		return -EINVAL;
-	return place(d, gfn, m, P2M_SHARED);
+	ret = place(d, gfn, m, P2M_SHARED);
+	if (ret)
+		return ret;
+	d->shared_info_gfn = gfn;
+	if (old != gfn && old != ~0ull && p2m_lookup(d, GFN(old)).mfn.n == m.n)
+		p2m_unmap(d, GFN(old), 0);
+	return 0;
 }
 
 static int map_grant_frame(struct domain *d, uint64_t idx, uint64_t gfn)
@@ -88,7 +96,7 @@ static int move_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 static int map_foreign(struct domain *d, struct domain *foreign, uint64_t idx, uint64_t gfn)
 {
 	mfn_t m;
-	int ret = p2m_get_frame(foreign, GFN(idx), false, &m);
+	int ret = foreign ? p2m_get_frame(foreign, GFN(idx), false, &m) : -ESRCH;
 
 	return ret ? ret : place(d, gfn, m, P2M_FOREIGN);
 }
@@ -106,7 +114,7 @@ static int map_one(struct domain *d, unsigned space, uint64_t idx, uint64_t gfn,
 	case XENMAPSPACE_gmfn_foreign:
 		return map_foreign(d, foreign, idx, gfn);
 	default:
-		return -ENOSYS;
+		return -EINVAL;
 	}
 }
 
@@ -228,6 +236,20 @@ static long batch_run(struct hcall *h, const struct xen_add_to_physmap_batch *b,
 	return 0;
 }
 
+/*
+ * Whose frames are to be mapped. A domain that does not exist leaves *foreign NULL: each element then gets -ESRCH; the
+ * caller itself is refused in the same way by name, since nobody maps its own frames so.
+ */
+static long foreign_target(struct hcall *h, domid_t id, struct domain **foreign)
+{
+	long ret;
+
+	if (id == DOMID_SELF)
+		return 0;
+	ret = memory_target(h, id, foreign);
+	return ret == -ESRCH ? 0 : ret;
+}
+
 long physmap_add_batch(struct hcall *h, gva_t arg, uint64_t start)
 {
 	struct xen_add_to_physmap_batch b;
@@ -244,7 +266,7 @@ long physmap_add_batch(struct hcall *h, gva_t arg, uint64_t start)
 	else if (b.space == XENMAPSPACE_gmfn_range)
 		ret = -EINVAL;
 	else if (b.space == XENMAPSPACE_gmfn_foreign)
-		ret = b.u.foreign_domid == DOMID_SELF ? -EINVAL : memory_target(h, b.u.foreign_domid, &foreign);
+		ret = foreign_target(h, b.u.foreign_domid, &foreign);
 	else if (b.u.res0)
 		ret = -EOPNOTSUPP;
 	if (!ret)

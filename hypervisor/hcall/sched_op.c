@@ -10,11 +10,13 @@
 #include "hcall/compat.h"
 #include "hcall/table.h"
 #include "lib/lib.h"
+#include "port/machine.h"
 
 COMPAT_SAME_SIZE(sched_remote_shutdown);
 COMPAT_SAME_SIZE(sched_watchdog);
 
-#define POLL_MAX 128u
+#define POLL_MAX      128u
+#define NS_PER_SECOND 1000000000ull
 
 struct poll {
 	gva_t ports;
@@ -114,6 +116,32 @@ static long shutdown_code(struct hcall *h, gva_t arg)
 	return 0;
 }
 
+/* id 0 takes a free watchdog and returns its number; a number sets it again, or with timeout 0 gives it back. */
+static long watchdog(struct hcall *h, gva_t arg)
+{
+	struct domain *d = h->d;
+	struct sched_watchdog a;
+	unsigned i;
+
+	if (hcall_copy_in(h, &a, arg))
+		return -EFAULT;
+	if (a.id > ARRAY_SIZE(d->watchdog) || (!a.id && !a.timeout))
+		return -EINVAL;
+	i = a.id ? a.id - 1 : d->watchdogs & 1;
+	if (!a.id && (d->watchdogs & BIT(i)))
+		return -ENOSPC;
+	if (a.id && !(d->watchdogs & BIT(i)))
+		return -EINVAL;
+	if (!a.timeout) {
+		d->watchdogs &= (uint8_t)~BIT(i);
+		timer_stop(&d->watchdog[i]);
+		return 0;
+	}
+	d->watchdogs |= (uint8_t)BIT(i);
+	timer_set(&d->watchdog[i], port_now() + a.timeout * NS_PER_SECOND);
+	return a.id ? 0 : i + 1;
+}
+
 /* For device models and the tool stack: never for the caller itself, unless it may control domains. */
 static long remote_shutdown(struct hcall *h, gva_t arg)
 {
@@ -171,7 +199,7 @@ long hcall_sched_op(struct hcall *h)
 	case SCHEDOP_remote_shutdown:
 		return remote_shutdown(h, arg);
 	case SCHEDOP_watchdog:
-		return hcall_unimplemented("sched_op", op, ENOSYS);
+		return watchdog(h, arg);
 	case SCHEDOP_pin_override:
 		return pin_override(h, arg);
 	default:

@@ -80,13 +80,14 @@ static long get_features(struct hcall *h, gva_t arg)
 
 static long get_build_id(struct hcall *h, gva_t arg)
 {
-	const uint8_t *id = __note_gnu_build_id_start + NOTE_HEADER;
+	const uint8_t *id;
 	uint32_t size, room;
 
 	if (policy_may(h->d, ACTION_SYSCTL, NULL))
 		return -EPERM;
-	if (!__note_gnu_build_id_start || __note_gnu_build_id_end <= id)
+	if (!__note_gnu_build_id_start || __note_gnu_build_id_end <= __note_gnu_build_id_start + NOTE_HEADER)
 		return -ENODATA;
+	id = __note_gnu_build_id_start + NOTE_HEADER;
 	size = (uint32_t)(__note_gnu_build_id_end - id);
 	if (!arg)
 		return size;

@@ -236,6 +236,7 @@ static bool hypercall_page(struct vcpu *v, uint64_t value)
 {
 	if (value & ~PAGE_MASK)
 		return false; /* one page, index 0 */
+	domain_latch_layout(v->domain, hvm_mode(v) != MODE_64);
 	return upcall_hypercall_page(v->domain, GFN(value >> PAGE_SHIFT)) == 0;
 }
 

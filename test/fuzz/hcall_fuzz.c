@@ -19,14 +19,18 @@
 
 #include <stdio.h>
 
-#define FRAMES	 16384u
+#define FRAMES	 4096u
 #define RAM	 64u	   /* frames of each domain at gfn 0: small numbers are good addresses */
 #define BUFFER	 0x8000ull /* where a call's buffer goes */
 #define DOMAINS	 3u
 #define RESTARTS 400u
 
 static uint64_t free_at_start;
-static bool preempt;
+/* References during a call, so that a call that stops the machine (and never returns) can be undone. */
+static struct {
+	struct domain *d;
+	uint32_t refs;
+} before[8];
 
 _Noreturn void __wrap_panic(const char *fmt, ...);
 _Noreturn void __wrap_panic(const char *fmt, ...)
@@ -132,7 +136,7 @@ static void finish(void)
 	domid_t id = 0;
 	struct domain *d;
 
-	preempt = false;
+	host_preempt_wanted = false;
 	guestmem_leave();
 	while ((d = domain_next(id))) {
 		sched_domain_pause(d);
@@ -227,6 +231,22 @@ static struct vcpu *caller(unsigned id)
 	return NULL;
 }
 
+static void remember_references(void)
+{
+	struct domain *d;
+	unsigned n = 0;
+
+	for (domid_t id = 0; (d = domain_next(id)); id = (domid_t)(d->id + 1)) {
+		d->refs--; /* domain_next()'s */
+		if (n < ARRAY_SIZE(before)) {
+			before[n].d = d;
+			before[n++].refs = d->refs;
+		}
+	}
+	while (n < ARRAY_SIZE(before))
+		before[n++].d = NULL;
+}
+
 static void one_call(struct input *in)
 {
 	static const uint8_t numbers[] = {
@@ -257,7 +277,8 @@ static void one_call(struct input *in)
 		if (h.compat)
 			h.arg[i] = (uint32_t)h.arg[i];
 	}
-	host_preempt_wanted = preempt = who & 8;
+	host_preempt_wanted = who & 8;
+	remember_references();
 	domain_hold(h.d);
 	for (unsigned i = 0; i < RESTARTS && hcall_dispatch(&h) == -ERESTART; i++)
 		guestmem_end();
@@ -284,6 +305,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!setjmp(halted)) /* a domain with the right may stop the machine: the sequence ends */
 		while (in.left)
 			one_call(&in);
+	else
+		for (unsigned i = 0; i < ARRAY_SIZE(before) && before[i].d; i++)
+			before[i].d->refs = before[i].refs;
 	host_panic_jump = NULL;
 	finish();
 	return 0;

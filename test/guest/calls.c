@@ -178,6 +178,23 @@ static void multicalls(void)
 	CHECK_EQ("multicall, bad pointer", HC(__HYPERVISOR_multicall, BAD, 1), -XEN_EFAULT);
 }
 
+/* Public header arch-x86/cpuid.h, leaf 2: the page is written by an MSR; 32 bytes a call. */
+static void hypercall_page(void)
+{
+	static PAGE char page[PAGE_SIZE];
+	unsigned long ret, arg = XENVER_version;
+
+	cpu_wrmsr(0x40000000, (unsigned long)page);
+	CHECK_EQ("hypercall page", trap_seen.vector, TRAP_NONE);
+	__asm__ volatile("call *%[at]"
+			 : "=a"(ret), "+D"(arg)
+			 : [at] "r"(page + 32 * __HYPERVISOR_xen_version), "0"(-1UL)
+			 : "memory", "rcx", "r11");
+	CHECK_EQ("a call through it", ret, 4 << 16 | 17);
+	cpu_wrmsr(0x40000000, 0xfffffffffff000UL);
+	CHECK_EQ("hypercall page nowhere", trap_seen.vector, TRAP_GP);
+}
+
 static void consoles(void)
 {
 	char buf[8];
@@ -237,6 +254,7 @@ void guest_main(void)
 	scheduling();
 	params();
 	multicalls();
+	hypercall_page();
 	consoles();
 	absent();
 	vcpus();

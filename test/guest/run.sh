@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=test/guest/rig.sh
 . "$here/rig.sh"
 
-domu="version memory events fifo timers grants lapic msr insn calls hostile abi32 tools" # what also runs unprivileged
+domu="version memory events fifo timers grants lapic msr insn calls hostile user abi32 tools" # what also runs unprivileged
 which=xen
 verbose=
 names=()

@@ -44,15 +44,20 @@ void host_machine(uint64_t frames)
 {
 	size_t size = frames * PAGE_SIZE, slack = CHUNK * PAGE_SIZE;
 
-	if (arena) {
-		__asan_unpoison_memory_region(arena, arena_frames * PAGE_SIZE);
-		munmap(arena, arena_frames * PAGE_SIZE);
+	if (arena && frames == arena_frames) {
+		madvise(arena, size, MADV_DONTNEED); /* the same addresses, zeroed */
 		free(frame);
+	} else {
+		if (arena) {
+			__asan_unpoison_memory_region(arena, arena_frames * PAGE_SIZE);
+			munmap(arena, arena_frames * PAGE_SIZE);
+			free(frame);
+		}
+		arena = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (arena == MAP_FAILED)
+			abort();
+		arena = (uint8_t *)ALIGN_UP((uintptr_t)arena, slack);
 	}
-	arena = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (arena == MAP_FAILED)
-		abort();
-	arena = (uint8_t *)ALIGN_UP((uintptr_t)arena, slack);
 	arena_frames = frames;
 	frame = calloc(frames, sizeof(*frame));
 	__asan_poison_memory_region(arena, size);

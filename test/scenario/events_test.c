@@ -302,7 +302,7 @@ static void test_fifo_threads(void **state)
 		assert_int_equal(evtchn_set_priority(dom[1], port[1][k], k % 3), 0);
 	}
 	assert_int_equal(pthread_create(&t, NULL, guest_thread, NULL), 0);
-	for (unsigned round = 0; round < 30000; round++) {
+	for (unsigned round = 0; round < 6000; round++) {
 		for (uint64_t n = host_random(&seed) % 6; n--;) {
 			unsigned k = host_random(&seed) % PORTS;
 

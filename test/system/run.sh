@@ -68,7 +68,7 @@ boot() {
 	pid=$!
 	ended=yes
 	while kill -0 $pid 2>/dev/null; do
-		if grep -aqE 'Panic on CPU|GOSSAMER STOPPED' "$log"; then
+		if grep -aqE 'Panic on CPU|the machine (has stopped|halts)' "$log"; then
 			sleep 2
 			! pkill -P "$(pgrep -P $pid | head -n 1)" 2>/dev/null || ended='no: the hypervisor stopped'
 			break

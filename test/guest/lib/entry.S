@@ -163,6 +163,11 @@ gdt:
 	.quad 0x00af9b000000ffff	/* 0x08: 64-bit code */
 	.quad 0x00cf9b000000ffff	/* 0x10: 32-bit code */
 	.quad 0x00cf93000000ffff	/* 0x18: data */
+	.quad 0x00cff3000000ffff	/* 0x20: data, privilege 3 */
+	.quad 0x00affb000000ffff	/* 0x28: 64-bit code, privilege 3 */
+	.globl gdt_tss
+gdt_tss:
+	.quad 0, 0			/* 0x30: a task state segment, for the test that wants one */
 	.globl gdt_pointer
 gdt_pointer:
 	.word gdt_pointer - gdt - 1
@@ -179,7 +184,7 @@ boot_info:
 	.bss
 	.balign 4096
 #ifdef __x86_64__
-	.globl pml4_table
+	.globl pml4_table, pdpt_table, pd_table
 pml4_table:
 	.skip 4096
 pdpt_table:

@@ -114,6 +114,8 @@ typedef void trap_handler(struct trap_regs *regs);
 void trap_set(unsigned int vector, trap_handler *fn);
 /* Points the gate straight at an assembly routine. */
 void trap_gate(unsigned int vector, void *entry);
+/* Lets privilege 3 use this vector by INT. */
+void trap_user(unsigned int vector);
 extern const char trap_stubs[]; /* entry.S: 256 stubs of 16 bytes */
 
 /* ---- instructions ---- */

@@ -67,13 +67,16 @@ void *peer_hole(unsigned int pages)
 	return p;
 }
 
-/* The grant frame appears in a hole of ours, as the kernel's privcmd does it for the tools. */
+/* The grant frame appears in a hole of ours, as the kernel's privcmd does it for the tools. One hole serves all peers. */
 static long map_grant_frame(void)
 {
+	static void *hole;
 	struct xen_mem_acquire_resource a = {.type = XENMEM_resource_grant_table, .nr_frames = 1};
 	xen_pfn_t gfn;
 
-	peer_grants = peer_hole(1);
+	if (!hole)
+		hole = peer_hole(1);
+	peer_grants = hole;
 	gfn = (unsigned long)peer_grants / PAGE_SIZE;
 	a.domid = peer_domid;
 	set_xen_guest_handle(a.frame_list, &gfn);
@@ -93,9 +96,12 @@ bool peer_create(void)
 	return ok && CHECK_EQ("peer's grant frame", map_grant_frame(), 0);
 }
 
+/* While its frame is mapped here the domain would stay. */
 long peer_destroy(void)
 {
+	struct xen_remove_from_physmap x = { .domid = DOMID_SELF, .gpfn = (unsigned long)peer_grants / PAGE_SIZE };
 	struct xen_domctl op = {.cmd = 0};
 
+	CHECK_EQ("let go of the peer's grant frame", hc_memory(XENMEM_remove_from_physmap, &x), 0);
 	return peer_domctl(XEN_DOMCTL_destroydomain, &op);
 }

@@ -44,6 +44,11 @@ void trap_gate(unsigned int vector, void *entry)
 	};
 }
 
+void trap_user(unsigned int vector)
+{
+	idt[vector].type |= 0x60;
+}
+
 void trap_load(void)
 {
 	struct {
