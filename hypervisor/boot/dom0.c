@@ -58,7 +58,7 @@ static struct start_block block;
 /* The rest is for the domain's page tables, and for what its devices need. */
 static uint64_t most_memory(uint64_t total)
 {
-	return total - MIN(total, total / 128 + 2 * MIB);
+	return total - MIN(total, MIN(total / 128, 64 * MIB) + 2 * MIB);
 }
 
 static uint64_t default_memory(uint64_t total)

@@ -6,7 +6,8 @@
  * Invariants: slots [0, NEAR) show frames of one domain, the CPU's owner, found by gfn; they go when the CPU turns to
  * another domain or leaves (guestmem_leave), or when that gfn's mapping changes: here at once, on other CPUs before their
  * next use (forgotten), while p2m.pending still holds the frame. Slots [NEAR, NEAR + FAR) show frames of any domain and
- * go with guestmem_end(), as do the remembered translations and paging state: it must come between two entries of a guest.
+ * go with guestmem_end(), as does the remembered paging state: it must come between two entries of a guest. A remembered
+ * translation is good until then, and afterwards once its path through the guest's tables was read again unchanged.
  * The last slot is core/frame.c's.
  */
 #include "core/guestmem.h"
@@ -39,17 +40,30 @@ struct far_window {
 	uint8_t *view;
 };
 
+#define LEVELS 4u
+
+/* The entries a four-level walk read: while they still hold these values, the walk would end at the same place. */
+struct path {
+	unsigned levels; /* 0: not remembered */
+	const uint64_t *entry[LEVELS];
+	uint64_t value[LEVELS];
+};
+
 struct translation {
 	uint64_t key; /* page address and access bits but GUESTMEM_WRITE */
 	uint64_t epoch;
+	uint64_t views; /* of the windows that view and path use */
 	uint8_t *view;
 	bool writable;
+	struct path path;
+	struct guest_paging paging; /* the state the path was walked in */
 };
 
 static struct cpu_windows {
 	struct domain *owner;
 	uint64_t seen;	  /* value of forgotten up to which the near windows are good */
-	uint64_t epoch;	  /* guestmem_end() and lost windows count up: older translations are void */
+	uint64_t epoch;	  /* guestmem_end() and lost windows count up: older translations must be looked at again */
+	uint64_t views;	  /* lost windows count up: translations that used them are void */
 	struct vcpu *paging_of; /* whose state is in paging, NULL = nobody's */
 	struct guest_paging paging;
 	unsigned nr_far, next_far;
@@ -79,11 +93,17 @@ static inline struct near_window *near_find(struct cpu_windows *c, uint64_t gfn)
 	return w[2].gfn == gfn ? w + 2 : NULL;
 }
 
+static void lost_view(struct cpu_windows *c)
+{
+	c->views++;
+	c->epoch++;
+}
+
 static void drop_one(struct cpu_windows *c, struct near_window *w)
 {
 	port_window_unmap((unsigned)(w - c->near));
 	w->gfn = NOTHING;
-	c->epoch++;
+	lost_view(c);
 }
 
 static void drop_near(struct cpu_windows *c)
@@ -94,7 +114,7 @@ static void drop_near(struct cpu_windows *c)
 				port_window_unmap(i);
 	for (unsigned i = 0; i < NEAR; i++)
 		c->near[i].gfn = NOTHING;
-	c->epoch++;
+	lost_view(c);
 }
 
 static void turn_to(struct cpu_windows *c, struct domain *d)
@@ -143,7 +163,7 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	w->gfn = gfn;
 	w->mfn = e.mfn.n;
 	w->writable = ptab_writable(e.type);
-	c->epoch++; /* a translation may have used the slot */
+	lost_view(c); /* a translation may have used the slot */
 	return w->view;
 }
 
@@ -182,6 +202,7 @@ static inline uint8_t *near_view(struct cpu_windows *c, uint64_t gfn, bool write
 struct place {
 	gpa_t gpa;
 	bool writable; /* the same access could write, too, as far as the guest's tables go */
+	struct path path;
 };
 
 static int page_fault(const struct guest_paging *g, gva_t va, unsigned access, bool present, struct guestmem_fault *f)
@@ -247,6 +268,7 @@ struct walked {
 	uint64_t all_of;  /* bits set in every entry */
 	uint64_t any_of;  /* bits set in at least one */
 	unsigned shift;	  /* the last entry covers 1 << shift bytes */
+	struct path *path; /* filled when all of it was seen; NULL: not wanted */
 };
 
 /*
@@ -256,12 +278,18 @@ struct walked {
 static inline __attribute__((always_inline)) void descend(struct cpu_windows *c, gva_t va, uint64_t table,
 							   unsigned shift, unsigned huge, struct walked *w)
 {
-	uint64_t all_of = PTE_W | PTE_U, any_of = 0, e;
+	uint64_t all_of = PTE_W | PTE_U, any_of = 0, views = c->views, e;
+	unsigned n = 0;
 
 	for (;;) {
 		uint8_t *view = near_view(c, table >> PAGE_SHIFT, false);
+		const uint64_t *entry = (const uint64_t *)(void *)view + ((va >> shift) & 511);
 
-		e = likely(view) ? __atomic_load_n((uint64_t *)(void *)view + ((va >> shift) & 511), __ATOMIC_RELAXED) : 0;
+		e = likely(view) ? __atomic_load_n(entry, __ATOMIC_RELAXED) : 0;
+		if (w->path) {
+			w->path->entry[n] = entry;
+			w->path->value[n++] = e;
+		}
 		if (unlikely(!(e & PTE_P)))
 			break;
 		all_of &= e;
@@ -271,6 +299,8 @@ static inline __attribute__((always_inline)) void descend(struct cpu_windows *c,
 		table = e & PTE_ADDR;
 		shift -= 9;
 	}
+	if (w->path)
+		w->path->levels = views == c->views ? n : 0;
 	w->last = e;
 	w->all_of = all_of;
 	w->any_of = any_of;
@@ -320,9 +350,10 @@ static int walk(struct cpu_windows *c, struct vcpu *v, gva_t va, unsigned access
 		struct guestmem_fault *f)
 {
 	const struct guest_paging *g = paging_of(c, v);
-	struct walked w;
+	struct walked w = { .path = &out->path };
 
 	f->not_ram = false;
+	out->path.levels = 0;
 	if (unlikely(!(g->cr0 & CR0_PG))) {
 		out->gpa = va & 0xffffffff;
 		out->writable = true;
@@ -345,11 +376,13 @@ static uint8_t *view_miss(struct cpu_windows *c, struct vcpu *v, gva_t va, unsig
 {
 	struct translation *t = &c->translation[(va >> PAGE_SHIFT) % TRANSLATIONS];
 	struct near_window *w;
+	uint64_t views;
 	struct place at;
 	uint8_t *view;
 
 	if (walk(c, v, va, access, &at, f))
 		return NULL;
+	views = c->views;
 	view = near_view(c, at.gpa >> PAGE_SHIFT, access & GUESTMEM_WRITE);
 	w = near_find(c, at.gpa >> PAGE_SHIFT);
 	if (unlikely(!view || !w)) {
@@ -360,9 +393,33 @@ static uint8_t *view_miss(struct cpu_windows *c, struct vcpu *v, gva_t va, unsig
 	}
 	t->key = (va & PAGE_MASK) | (access & ~GUESTMEM_WRITE);
 	t->epoch = c->epoch;
+	t->views = c->views;
 	t->view = view;
 	t->writable = at.writable && w->writable;
+	t->path = at.path;
+	if (views != c->views)
+		t->path.levels = 0; /* the last window may have taken the place of one on the path */
+	t->paging = c->paging;
 	return view + (va & (PAGE_SIZE - 1));
+}
+
+/* Would the walk behind t, done before the guest ran again, still end where it did? */
+static bool still_good(struct cpu_windows *c, struct vcpu *v, struct translation *t)
+{
+	const struct guest_paging *g;
+	uint64_t changed;
+
+	if (t->views != c->views || !t->path.levels)
+		return false;
+	g = paging_of(c, v);
+	changed = (g->cr3 ^ t->paging.cr3) | (g->cr0 ^ t->paging.cr0) | (g->cr4 ^ t->paging.cr4) |
+		  (g->efer ^ t->paging.efer);
+	for (unsigned i = 0; i < t->path.levels; i++)
+		changed |= __atomic_load_n(t->path.entry[i], __ATOMIC_RELAXED) ^ t->path.value[i];
+	if (changed)
+		return false;
+	t->epoch = c->epoch;
+	return true;
 }
 
 static inline uint8_t *view_of(struct cpu_windows *c, struct vcpu *v, gva_t va, unsigned access,
@@ -370,8 +427,8 @@ static inline uint8_t *view_of(struct cpu_windows *c, struct vcpu *v, gva_t va, 
 {
 	struct translation *t = &c->translation[(va >> PAGE_SHIFT) % TRANSLATIONS];
 
-	if (likely(t->key == ((va & PAGE_MASK) | (access & ~GUESTMEM_WRITE)) && t->epoch == c->epoch &&
-		   (t->writable || !(access & GUESTMEM_WRITE))))
+	if (likely(t->key == ((va & PAGE_MASK) | (access & ~GUESTMEM_WRITE)) &&
+		   (t->writable || !(access & GUESTMEM_WRITE)) && (t->epoch == c->epoch || still_good(c, v, t))))
 		return t->view + (va & (PAGE_SIZE - 1));
 	return view_miss(c, v, va, access, f);
 }

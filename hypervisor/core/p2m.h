@@ -47,6 +47,7 @@ struct p2m {
 	uint64_t pod_entries;	      /* P2M_POD gfns */
 	uint64_t pod_cache;	      /* frames in the PoD cache */
 	uint64_t pod_target;
+	uint64_t pod_sweep;	      /* where the next search for frames to take back starts (a gfn, going down) */
 	uint64_t *pod_list[2];	      /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;		      /* log-dirty mode on */
 };

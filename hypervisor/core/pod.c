@@ -12,10 +12,12 @@
 #include "core/heap.h"
 #include "core/ptab.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 
 #define LIST_ENTRIES 510u
 #define BLOCK	     512u /* frames of a 2 MiB block */
 #define SOME_FRAMES  2048u /* moved in one piece of work */
+#define SWEEP_ENOUGH 64u   /* frames taken back in one sweep */
 
 enum { SINGLES, BLOCKS };
 
@@ -68,13 +70,75 @@ static mfn_t cache_pop_single(struct domain *d)
 	return block;
 }
 
+/* --- the sweep: an empty cache takes back frames that hold only zeros --- */
+
+static bool all_zero(mfn_t m)
+{
+	const uint64_t *word = guestmem_window(m);
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i++)
+		if (word[i])
+			return false;
+	return true;
+}
+
+/* Makes the frame at gfn an entry to fill, if it is the guest's alone and looks empty; *m is what was there. */
+static bool sweep_take(struct domain *d, uint64_t gfn, uint64_t e, unsigned level, mfn_t *m)
+{
+	uint64_t *new;
+
+	*m = MFN(ptab_mfn(e).n + (gfn & (ptab_span(level) - 1)));
+	if (frame_refs(*m) != 1 || !all_zero(*m))
+		return false;
+	new = ptab_make(d, gfn, 0);
+	if (!new)
+		return false;
+	ptab_set(new, ptab_leaf(d->p2m.format, MFN(0), P2M_POD, 0));
+	guestmem_forget_gfns(d, gfn, 1);
+	return true;
+}
+
+/*
+ * Goes down from where the last one ended, round all gfns at most once, until enough frames are found. Nobody can write
+ * to them once they are out of the tables and the TLBs, so that is when they are looked at again.
+ */
+static void sweep(struct domain *d)
+{
+	struct p2m *p = &d->p2m;
+	uint64_t gfn[SWEEP_ENOUGH], at = MIN(p->pod_sweep, p->max_gfn);
+	mfn_t m[SWEEP_ENOUGH];
+	unsigned n = 0, level;
+
+	for (uint64_t left = p->max_gfn + 1, step; left && n < SWEEP_ENOUGH; left -= MIN(left, step)) {
+		uint64_t e = *ptab_find(p, at, &level);
+		bool ram = ptab_type(e) == P2M_RAM_RW;
+
+		gfn[n] = at;
+		step = ram ? 1 : (at & (ptab_span(level) - 1)) + 1;
+		if (ram && sweep_take(d, at, e, level, &m[n]))
+			n++;
+		at = at >= step ? at - step : p->max_gfn;
+	}
+	p->pod_sweep = at;
+	guest_tlb_flush(d);
+	for (unsigned i = 0; i < n; i++) {
+		if (all_zero(m[i]) && cache_push(p, SINGLES, m[i]))
+			p->pod_entries++;
+		else
+			ptab_set(ptab_make(d, gfn[i], 0), ptab_leaf(p->format, m[i], P2M_RAM_RW, 0));
+	}
+}
+
 int pod_fill(struct domain *d, uint64_t gfn)
 {
 	struct p2m *p = &d->p2m;
 	unsigned level;
-	uint64_t *e = ptab_find(p, gfn, &level);
+	uint64_t *e;
 	mfn_t m;
 
+	if (unlikely(!p->pod_cache))
+		sweep(d);
+	e = ptab_find(p, gfn, &level);
 	if (level > 1) {
 		e = ptab_make(d, gfn, 1);
 		level = 1;
@@ -158,21 +222,24 @@ static void cache_shrink(struct domain *d, uint64_t surplus)
 
 /*
  * xen/memory.h, XENMEM_set_pod_target: the target counts all frames of the domain, so the cache gets what is not
- * populated yet, but never more than there are entries to fill. A target below what the domain has is left to its
- * balloon driver.
+ * populated yet, but never more than there are entries to fill, unless the domain has nothing at all: the tool stack sets
+ * the target before it makes entries. A target below what the domain has is left to its balloon driver.
  */
 int pod_set_target(struct domain *d, uint64_t target)
 {
 	struct p2m *p = &d->p2m;
-	uint64_t goal, start;
+	uint64_t goal, start, populated;
 	int ret = 0;
 
 	spin_lock(&p->lock);
 	p->pod_target = target;
 	start = p->pod_cache;
-	if (!p->pod_entries || d->is_dying || target < d->frames)
+	populated = d->frames - p->pod_cache;
+	if ((populated && !p->pod_entries) || d->is_dying || target < d->frames)
 		goto out;
-	goal = MIN(target - (d->frames - p->pod_cache), p->pod_entries);
+	goal = target - populated;
+	if (populated)
+		goal = MIN(goal, p->pod_entries);
 	while (!ret && p->pod_cache != goal) {
 		if (p->pod_cache < goal)
 			ret = cache_grow(d, goal - p->pod_cache);

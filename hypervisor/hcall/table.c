@@ -100,7 +100,6 @@ void hcall_exit(struct vcpu *v, unsigned length)
 		load_args(&h, &v->regs);
 		ret = unlikely(h.nr == __HYPERVISOR_multicall) ? hcall_multicall(&h) : hcall_dispatch(&h);
 	}
-	guestmem_end();
 
 	if (unlikely(ret == -ERESTART)) {
 		store_args(&h, &v->regs);

@@ -142,8 +142,14 @@ static void do_npf(struct vcpu *v, const struct exit *e)
 {
 	struct domain *d = v->domain;
 
-	if (!io_mmio_owns(d, e->gpa) && p2m_fault(d, GFN(e->gpa >> PAGE_SHIFT), e->write, e->exec))
-		return;
+	if (!io_mmio_owns(d, e->gpa)) {
+		if (p2m_fault(d, GFN(e->gpa >> PAGE_SHIFT), e->write, e->exec))
+			return;
+		if (p2m_lookup(d, GFN(e->gpa >> PAGE_SHIFT)).type == P2M_POD) {
+			domain_crash(d, "no memory left to populate %lx: it touched more than its target", e->gpa);
+			return;
+		}
+	}
 	if (e->exec || e->walk) {
 		domain_crash(d, "%s at guest-physical %lx, where there is no memory",
 			     e->exec ? "instruction fetch" : "page-table walk", e->gpa);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// xen-args: loglvl=none guest_loglvl=none
 /*
  * Arbitrary domctls against a dormant domain: none may stop the machine or reach another domain, and when the domain is
  * destroyed every page it had is free again. dom0 only.

@@ -104,6 +104,11 @@ WEAK void domain_hold(struct domain *d)
 	d->refs++;
 }
 
+WEAK void domain_latch_layout(struct domain *d, bool is_32bit)
+{
+	d->compat_shinfo = is_32bit;
+}
+
 WEAK void domain_put(struct domain *d)
 {
 	if (!d->refs--)

@@ -355,6 +355,51 @@ static void test_pod(void **state)
 	assert_int_equal(pod_mark(&a, GFN(700), 0), -EBUSY);
 }
 
+static void write_word(uint64_t gfn, uint64_t value)
+{
+	assert_true(p2m_fault(&a, GFN(gfn), true, false));
+	assert_int_equal(guestmem_write_gpa(&a, gfn << PAGE_SHIFT, &value, sizeof(value)), 0);
+}
+
+static uint64_t read_word(uint64_t gfn)
+{
+	uint64_t value = 1;
+
+	assert_int_equal(guestmem_read_gpa(&a, &value, gfn << PAGE_SHIFT, sizeof(value)), 0);
+	return value;
+}
+
+/* An empty cache is filled with frames of zeros; what has contents or another user stays. */
+static void test_pod_sweep(void **state)
+{
+	mfn_t held;
+
+	while (pod_set_target(&a, 512 + 3) == -ERESTART) /* before there are entries */
+		;
+	assert_int_equal(a.p2m.pod_cache, 512 + 3);
+	for (uint64_t gfn = 0; gfn < 2048; gfn += 512)
+		assert_int_equal(pod_mark(&a, GFN(gfn), ORDER_2M), 0);
+	write_word(100, 7); /* a whole block goes there */
+	assert_int_equal(p2m_lookup(&a, GFN(100)).order, 9);
+	assert_int_equal(p2m_get_frame(&a, GFN(200), true, &held), 0);
+	for (uint64_t gfn = 512; gfn < 1024; gfn++)
+		write_word(gfn, gfn);
+	assert_int_equal(a.frames, 515);
+	assert_int_equal(p2m_lookup(&a, GFN(200)).mfn.n, held.n);
+	assert_int_equal(read_word(100), 7);
+	for (uint64_t gfn = 512; gfn < 1024; gfn++)
+		assert_int_equal(read_word(gfn), gfn);
+	assert_true(p2m_fault(&a, GFN(1024), true, false)); /* the last one: no sweep finds more than zeros */
+	write_word(1024, 1);
+	assert_false(p2m_fault(&a, GFN(1025), true, false));
+	frame_put(held);
+	write_word(1025, 1); /* now the held one is free to go */
+	assert_int_equal(p2m_lookup(&a, GFN(200)).type, P2M_POD);
+	assert_false(p2m_fault(&a, GFN(200), true, false));
+	assert_int_equal(a.frames, 515);
+	assert_int_equal(a.p2m.pod_entries, 2048 - 515);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -370,6 +415,7 @@ int main(void)
 		TEST(test_fault_rights),
 		TEST(test_table_pool),
 		TEST(test_pod),
+		TEST(test_pod_sweep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ UNIT_COMMON := $(UNIT_BUILD)/test/host/host.o $(UNIT_BUILD)/test/host/fakes.o \
 	$(patsubst %.c,$(UNIT_BUILD)/hypervisor/%.o,$(UNIT_LIB))
 UNIT_PROGRAMS := $(foreach t,$(UNIT_TESTS),$(UNIT_BUILD)/$(notdir $(t:.c=)))
 
-unit_sources = $(shell sed -n '1s|^/\* sources: \(.*\) \*/$$|\1|p' $(1))
+unit_sources = $(filter %.c,$(shell sed '/\*\//q' $(1)))
 
 define unit_program
 $(UNIT_BUILD)/$(notdir $(1:.c=)): $(UNIT_BUILD)/$(1:.c=.o) $(UNIT_COMMON) \
