@@ -25,7 +25,7 @@
 #define LOW_END		 0xa0000ull
 #define BELOW_4G	 BIT(32)
 #define TYPE_RAM	 1
-#define ENOUGH_RAM	 (512ull << 20) /* so much, and the room for dom0's kernel can be kept */
+#define ENOUGH_RAM	 (192ull << 20) /* so much, and the room for dom0's kernel can be kept */
 
 struct taken {
 	uint64_t start, end;

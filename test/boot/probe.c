@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * dom0's kernel in the boot tests: says what the hypervisor gave it (memory, arguments, module) and checks that the RAM is
- * there and that the module arrived unchanged. A module for it is what `seq -f %015.0f COUNT` prints: lines of 16 bytes.
+ * dom0's kernel in the boot tests: says what the hypervisor gave it (memory, arguments, module) and checks that the RAM
+ * is there, without a hole where Linux lies, and that the module arrived unchanged. A module for it is what
+ * `seq -f %015.0f COUNT` prints: lines of 16 bytes.
  *
  * Sources: public header arch-x86/hvm/start_info.h.
  */
@@ -11,6 +12,9 @@ const char guest_name[] = "probe";
 
 #define LINE 16
 #define STEP (1UL << 20)
+#define LINUX_START (16UL << 20)
+#define LINUX_END (112UL << 20)
+#define ENOUGH (160UL << 20)
 
 static const char *text(uint64_t address)
 {
@@ -35,7 +39,7 @@ static void touch(uint64_t start, uint64_t end)
 static void memory(void)
 {
 	const struct hvm_memmap_table_entry *map = (const void *)guest_info->memmap_paddr;
-	uint64_t low = 0, high = 0;
+	uint64_t low = 0, high = 0, linux_room = 0;
 
 	for (uint32_t i = 0; i < guest_info->memmap_entries; i++) {
 		uint64_t start = (map[i].addr + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
@@ -44,9 +48,13 @@ static void memory(void)
 		if (map[i].type != XEN_HVM_MEMMAP_TYPE_RAM || start >= end)
 			continue;
 		*(start < 1UL << 32 ? &low : &high) += end - start;
+		if (start < LINUX_END && end > LINUX_START)
+			linux_room += (end < LINUX_END ? end : LINUX_END) - (start > LINUX_START ? start : LINUX_START);
 		if (start) /* a pointer to address 0 is not one for the compiler */
 			touch(start, end);
 	}
+	if (low >= ENOUGH)
+		CHECK_EQ("RAM where Linux lies has no hole", linux_room, LINUX_END - LINUX_START);
 	print("RAM below 4G %lu KiB, above %lu KiB\n", low >> 10, high >> 10);
 }
 

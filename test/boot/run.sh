@@ -55,7 +55,8 @@ boot() {
 	wait $pid || true
 	! grep -aqE -- "$end" "$log" || ended=yes
 	sed -i 's/\r//g' "$log"
-	[ $ended = yes ] || fail "no end within $limit s; the log ends with: $(tail -n 1 "$log" | cut -c 1-150) $(head -n 1 "$log.qemu")"
+	[ $ended = yes ] ||
+		fail "no end within $limit s; the log ends with: $(tail -n 1 "$log" | cut -c 1-150) $(head -n 1 "$log.qemu")"
 }
 stopped='the machine (has stopped|halts|reboots)'
 
@@ -246,7 +247,7 @@ long_linux_gzip() { packed gzip -1; }
 long_linux_zstd() { packed zstd -q -3; }
 long_linux_xz() { packed xz -0 --check=crc32; }
 
-# to_init: in the log is the start of Debian up to a test script in dom0.
+# dom0's initramfs with a script that its init runs; to_init: it ran, and xl works.
 initrd_with_script() {
 	rm -rf "$work/script"
 	mkdir "$work/script"
@@ -322,7 +323,8 @@ case_dom0_mem_most() { # as much as it can have; a MiB more is refused
 	refused 'are more than' "dom0_mem=$((most + 1))M" -m 1G -initrd "$probe"
 }
 case_dom0_mem_little() {
-	refused 'dom0: its low memory has no room for a kernel of .*; give it more \(dom0_mem=\)$' dom0_mem=1M -m 1G -initrd "$probe"
+	refused 'dom0: its low memory has no room for a kernel of .*; give it more \(dom0_mem=\)$' dom0_mem=1M \
+		-m 1G -initrd "$probe"
 	start 'dom0_mem=64M' -m 1G
 	once 'dom0: 64 MiB are little for a Linux kernel; give it at least 128 MiB \(dom0_mem=\)$'
 	ram 65536

@@ -60,11 +60,8 @@ int guestmem_write_gpa(struct domain *d, gpa_t dst, const void *src, size_t len)
 	return -EFAULT;
 }
 
-static unsigned ended;
-
 void guestmem_end(void)
 {
-	ended++;
 }
 
 void guestmem_leave(void)
@@ -116,7 +113,6 @@ static inline void caller_reset(void)
 	memset(memory, 0, sizeof(memory));
 	read_only_from = CALLER_BASE + CALLER_SIZE;
 	host_preempt_wanted = false;
-	ended = 0;
 }
 
 #endif

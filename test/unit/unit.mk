@@ -1,5 +1,5 @@
 # Host tests: every test/unit/*_test.c and test/scenario/*_test.c becomes one program, linked with the hypervisor sources
-# that its first line names (/* sources: core/frame.c core/heap.c */), the fake machine of test/host and the helpers of
+# that its first comment names (/* sources: core/frame.c core/heap.c */), the fake machine of test/host and the helpers of
 # lib, under ASan and UBSan.
 # `make unit` builds and runs them all and ends with "N passed, N failed".
 

@@ -67,7 +67,8 @@ void *peer_hole(unsigned int pages)
 	return p;
 }
 
-/* The grant frame appears in a hole of ours, as the kernel's privcmd does it for the tools. One hole serves all peers. */
+/* The grant frame appears in a hole of ours, as the kernel's privcmd does it for the tools. One hole serves all peers.
+ */
 static long map_grant_frame(void)
 {
 	static void *hole;
@@ -99,7 +100,7 @@ bool peer_create(void)
 /* While its frame is mapped here the domain would stay. */
 long peer_destroy(void)
 {
-	struct xen_remove_from_physmap x = { .domid = DOMID_SELF, .gpfn = (unsigned long)peer_grants / PAGE_SIZE };
+	struct xen_remove_from_physmap x = {.domid = DOMID_SELF, .gpfn = (unsigned long)peer_grants / PAGE_SIZE};
 	struct xen_domctl op = {.cmd = 0};
 
 	CHECK_EQ("let go of the peer's grant frame", hc_memory(XENMEM_remove_from_physmap, &x), 0);
