@@ -196,6 +196,10 @@ void grant_unpin(struct domain *rd, uint32_t ref, bool write)
 	struct grant_active *act;
 	mfn_t m = MFN_INVALID;
 
+	if (unlikely(write && rd->p2m.logdirty)) { /* the grantee may have written until now */
+		act = grant_active_at(&rd->grant, ref);
+		p2m_mark_dirty(rd, GFN(act->gfn), act->mfn);
+	}
 	spin_lock(&rd->grant.lock);
 	act = grant_active_at(&rd->grant, ref);
 	act->writers -= write;

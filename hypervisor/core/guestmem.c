@@ -283,9 +283,13 @@ static inline __attribute__((always_inline)) void descend(struct cpu_windows *c,
 
 	for (;;) {
 		uint8_t *view = near_view(c, table >> PAGE_SHIFT, false);
-		const uint64_t *entry = (const uint64_t *)(void *)view + ((va >> shift) & 511);
+		const uint64_t *entry;
 
-		e = likely(view) ? __atomic_load_n(entry, __ATOMIC_RELAXED) : 0;
+		e = 0;
+		if (unlikely(!view))
+			break;
+		entry = (const uint64_t *)(void *)view + ((va >> shift) & 511);
+		e = __atomic_load_n(entry, __ATOMIC_RELAXED);
 		if (w->path) {
 			w->path->entry[n] = entry;
 			w->path->value[n++] = e;

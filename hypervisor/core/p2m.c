@@ -25,6 +25,8 @@
 #define RELINQUISH_FRAMES 2048 /* about this many in one piece */
 #define RELINQUISH_BATCH  64
 
+#define POOL_DEFAULT 256u /* table pages of a guest whose pool was not set: 1 MiB, as on Xen */
+
 int p2m_init(struct domain *d, enum p2m_format format)
 {
 	struct p2m *p = &d->p2m;
@@ -36,6 +38,7 @@ int p2m_init(struct domain *d, enum p2m_format format)
 	p->format = format;
 	p->root = port_direct_mfn(root);
 	p->table_frames = 1;
+	p->pool_frames = POOL_DEFAULT;
 	return 0;
 }
 
@@ -302,6 +305,17 @@ static int retype(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level, e
 	return 0;
 }
 
+/* Lets a P2M_RAM_LOGDIRTY leaf be written; all of it if there is no memory to split it. p2m.lock held. */
+static bool make_dirty(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level)
+{
+	if (!retype(d, gfn, e, level, P2M_RAM_RW))
+		return true;
+	e = ptab_find(&d->p2m, gfn, &level); /* of a 1 GiB leaf, 2 MiB ones may have been made */
+	ptab_set(e, ptab_leaf(d->p2m.format, ptab_mfn(*e), P2M_RAM_RW, level));
+	guest_tlb_flush(d);
+	return true;
+}
+
 int p2m_change_type(struct domain *d, gfn_t g, enum p2m_type from, enum p2m_type to)
 {
 	unsigned level;
@@ -349,7 +363,7 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec)
 	else if (t == P2M_POD)
 		ok = !pod_fill(d, g.n);
 	else if (t == P2M_RAM_LOGDIRTY && write)
-		ok = !retype(d, g.n, e, level, P2M_RAM_RW);
+		ok = make_dirty(d, g.n, e, level);
 	else
 		ok = (!write || ptab_writable(t)) && (!exec || ptab_executable(t));
 	spin_unlock(&d->p2m.lock);
@@ -371,7 +385,7 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out)
 	} else if (r.type == P2M_RAM_LOGDIRTY && want_write) {
 		uint64_t *e = ptab_find(p, g.n, &level);
 
-		ret = retype(d, g.n, e, level, P2M_RAM_RW);
+		make_dirty(d, g.n, e, level);
 		r.type = P2M_RAM_RW;
 	}
 	if (!ret && !ptab_is_ram(r.type) && r.type != P2M_SHARED)
@@ -384,6 +398,14 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out)
 	if (!ret)
 		*out = r.mfn;
 	return ret;
+}
+
+void p2m_mark_dirty(struct domain *d, gfn_t g, mfn_t m)
+{
+	struct p2m_entry e = p2m_lookup(d, g);
+
+	if (e.type == P2M_RAM_LOGDIRTY && e.mfn.n == m.n)
+		p2m_fault(d, g, true, false);
 }
 
 /* --- the end --- */

@@ -38,7 +38,7 @@ struct p2m {
 	mfn_t root;		      /* for nCR3 / EPTP */
 	uint64_t max_gfn;	      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
 	uint64_t table_frames;	      /* page-table pages in use, bounded by pool_frames for guests */
-	uint64_t pool_frames;	      /* ceiling set by the tool stack (paging mempool), 0 = default */
+	uint64_t pool_frames;	      /* ceiling set by the tool stack (paging mempool) */
 	uint64_t *leaf_table;	      /* the level 0 table found last, NULL = none: serves gfns leaf_region * 512 ... + 511 */
 	uint64_t leaf_region;
 	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref,
@@ -50,6 +50,11 @@ struct p2m {
 	uint64_t pod_sweep;	      /* where the next search for frames to take back starts (a gfn, going down) */
 	uint64_t *pod_list[2];	      /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;		      /* log-dirty mode on */
+	struct {
+		uint64_t key[4];      /* what tells this call from another; made and read by hcall/domctl_misc.c */
+		uint64_t next;	      /* the gfn to go on at, 0 = nothing was preempted */
+		uint32_t dirty;	      /* counted so far */
+	} logdirty_call;	      /* a preempted XEN_DOMCTL_shadow_op; under domctl_lock */
 };
 
 struct p2m_entry {
@@ -91,6 +96,23 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec);
  * false for RO types when true is asked. PoD entries are filled first. 0, -EINVAL (nothing or not RAM there), -ENOMEM.
  */
 int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out);
+/* Somebody who held the frame m behind g for writing lets it go: for log-dirty it counts as written now. */
+void p2m_mark_dirty(struct domain *d, gfn_t g, mfn_t m);
+
+/*
+ * core/logdirty.c. Turns logging on (all RAM is clean then) or off, a bounded piece from *at on (0 at first): true when
+ * all is done and p2m.logdirty is set. Leaves that pieces are made of on the first write stay 4 KiB leaves.
+ */
+bool logdirty_switch(struct domain *d, bool on, uint64_t *at);
+#define LOGDIRTY_MAX_PAGES (1ull << 36) /* what four levels of tables reach */
+#define LOGDIRTY_PIECE 4096u /* gfns looked at in one piece at most: a bitmap of 512 bytes */
+#define LOGDIRTY_CLEAN 1u    /* what is reported is clean afterwards */
+#define LOGDIRTY_HELD  2u    /* report also what others hold and may write without a trace: grants, registered areas */
+/*
+ * The dirty ones of gfns [from, from + count), count <= LOGDIRTY_PIECE, as a bitmap; returns how many. Pieces are read in
+ * ascending order from gfn 0: a larger leaf becomes clean with the piece its last gfn is in. from + count <= LOGDIRTY_MAX_PAGES.
+ */
+unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned flags, uint8_t *bits);
 
 /* core/pod.c */
 int pod_set_target(struct domain *d, uint64_t target_frames); /* -ERESTART possible */

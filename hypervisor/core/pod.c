@@ -111,7 +111,7 @@ static void sweep(struct domain *d)
 
 	for (uint64_t left = p->max_gfn + 1, step; left && n < SWEEP_ENOUGH; left -= MIN(left, step)) {
 		uint64_t e = *ptab_find(p, at, &level);
-		bool ram = ptab_type(e) == P2M_RAM_RW;
+		bool ram = ptab_type(e) == P2M_RAM_RW || ptab_type(e) == P2M_RAM_LOGDIRTY;
 
 		gfn[n] = at;
 		step = ram ? 1 : (at & (ptab_span(level) - 1)) + 1;

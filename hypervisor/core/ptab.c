@@ -28,7 +28,6 @@
 #define EPT_UC	(0ull << 3)
 #define EPT_PS	BIT(7)
 
-#define POOL_DEFAULT 256u /* table pages of a guest whose pool was not set, beside one for every 2 MiB it may have */
 
 static uint64_t npt_leaf(enum p2m_type t, unsigned level)
 {
@@ -82,9 +81,7 @@ uint64_t *ptab_table(uint64_t e)
 
 static uint64_t pool_limit(const struct domain *d)
 {
-	if ((d->rights & RIGHT_HARDWARE) || (!d->p2m.pool_frames && d->max_frames == ~0ull))
-		return ~0ull;
-	return d->p2m.pool_frames ? d->p2m.pool_frames : POOL_DEFAULT + d->max_frames / PTAB_ENTRIES;
+	return (d->rights & RIGHT_HARDWARE) ? ~0ull : d->p2m.pool_frames;
 }
 
 uint64_t *ptab_new(struct domain *d)

@@ -28,15 +28,98 @@ long domctl_get_paging_mempool_size(struct domctl_call *c)
 
 #define MIB_FRAMES 256u
 
+/*
+ * Log-dirty calls stop when something else waits; how far they came is kept in the target, as the caller's structure must
+ * show nothing before the end. A call that is none of the restarts of that one begins anew.
+ */
+static void logdirty_resume(struct domctl_call *c)
+{
+	const struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
+	uint64_t key[4] = {(uint64_t)c->h->d->id << 32 | s->op, c->h->arg[0], (uint64_t)s->dirty_bitmap.p, s->pages};
+
+	if (c->d->p2m.logdirty_call.next && !memcmp(key, c->d->p2m.logdirty_call.key, sizeof(key)))
+		return;
+	memcpy(c->d->p2m.logdirty_call.key, key, sizeof(key));
+	c->d->p2m.logdirty_call.next = 0;
+	c->d->p2m.logdirty_call.dirty = 0;
+}
+
+static long logdirty_turn(struct domctl_call *c, bool on)
+{
+	struct p2m *p = &c->d->p2m;
+
+	if (on == p->logdirty)
+		return on ? -EINVAL : 0;
+	logdirty_resume(c);
+	while (!logdirty_switch(c->d, on, &p->logdirty_call.next))
+		if (hcall_preempt())
+			return -ERESTART;
+	p->logdirty_call.next = 0;
+	return 0;
+}
+
+/* One piece of the bitmap; checked before anything is made clean. 0, -EFAULT. */
+static long logdirty_piece(struct domctl_call *c, uint64_t gfn, unsigned count)
+{
+	const struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
+	gva_t to = s->dirty_bitmap.p ? (gva_t)s->dirty_bitmap.p + gfn / 8 : 0;
+	unsigned flags = s->op == XEN_DOMCTL_SHADOW_OP_CLEAN ? LOGDIRTY_CLEAN : 0;
+	uint8_t bits[LOGDIRTY_PIECE / 8];
+
+	if (to && guestmem_check_write(c->h->v, to, DIV_UP(count, 8u)))
+		return -EFAULT;
+	if (s->mode & XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL)
+		flags |= LOGDIRTY_HELD;
+	c->d->p2m.logdirty_call.dirty += logdirty_read(c->d, gfn, count, flags, bits);
+	return to ? guestmem_write(c->h->v, to, bits, DIV_UP(count, 8u)) : 0;
+}
+
+static long logdirty_bitmap(struct domctl_call *c)
+{
+	struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
+	struct p2m *p = &c->d->p2m;
+	uint64_t pages;
+
+	if (!p->logdirty || (s->mode & ~XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL))
+		return -EINVAL;
+	logdirty_resume(c);
+	pages = MIN(s->pages, LOGDIRTY_MAX_PAGES);
+	while (p->logdirty_call.next < pages) {
+		unsigned count = (unsigned)MIN(pages - p->logdirty_call.next, (uint64_t)LOGDIRTY_PIECE);
+
+		if (logdirty_piece(c, p->logdirty_call.next, count)) {
+			p->logdirty_call.next = 0;
+			return -EFAULT;
+		}
+		p->logdirty_call.next += count;
+		if (p->logdirty_call.next < pages && hcall_preempt())
+			return -ERESTART;
+	}
+	p->logdirty_call.next = 0;
+	s->pages = pages;
+	s->stats.dirty_count = p->logdirty_call.dirty;
+	s->stats.fault_count = 0; /* Xen counts those of shadow paging only */
+	return 0;
+}
+
 long domctl_shadow_op(struct domctl_call *c)
 {
 	struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
 
 	if (c->d == c->h->d)
 		return -EINVAL;
-	switch (s->op) {
-	case XEN_DOMCTL_SHADOW_OP_OFF: /* nothing of the kind can be on */
+	if (c->d->is_dying)
 		return 0;
+	switch (s->op) {
+	case XEN_DOMCTL_SHADOW_OP_OFF:
+		return logdirty_turn(c, false);
+	case XEN_DOMCTL_SHADOW_OP_ENABLE:
+		return s->mode == XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY ? logdirty_turn(c, true) : -EINVAL;
+	case XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY:
+		return logdirty_turn(c, true);
+	case XEN_DOMCTL_SHADOW_OP_CLEAN:
+	case XEN_DOMCTL_SHADOW_OP_PEEK:
+		return logdirty_bitmap(c);
 	case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
 		s->mb = (uint32_t)DIV_UP(c->d->p2m.pool_frames, MIB_FRAMES);
 		return 0;
@@ -44,7 +127,7 @@ long domctl_shadow_op(struct domctl_call *c)
 		c->d->p2m.pool_frames = (uint64_t)s->mb * MIB_FRAMES;
 		return 0;
 	default:
-		return hcall_unimplemented("domctl shadow_op", s->op, EOPNOTSUPP);
+		return -EINVAL;
 	}
 }
 

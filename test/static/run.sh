@@ -53,6 +53,7 @@ check 'gcc builds without a warning' make -s -j2
 check 'clang builds without a warning, thread-safety annotations checked' clang_build
 check 'includes point down' test/static/layers.sh
 check 'no indirect call or jump' no_indirect
+check 'the ABI page is up to date' tools/abi.sh --check
 check 'worst-case stack' test/static/stack.sh
 check 'image size' image_size
 check 'code lines' code_lines

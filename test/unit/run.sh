@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs the host test programs given as arguments, or builds and runs all of them; one line each (tests, CPU seconds), the output of those that fail, and
-# a closing line "N passed, N failed" that counts single tests. Exit status 1 if any failed.
+# Runs the host test programs given as arguments, or builds and runs all of them: one line each (tests, CPU seconds), the
+# output of those that fail, and a closing line "N passed, N failed" that counts single tests. Exit status 1 if any failed.
 set -u
 if [ $# -eq 0 ]; then
 	cd "$(dirname "$0")/../.." || exit 1
 	make -s -k -j2 -f test/unit/unit.mk unit-programs || { echo "0 passed, 1 failed"; exit 1; }
-	set -- $(for t in test/unit/*_test.c; do echo "build/unit/$(basename "$t" .c)"; done)
+	set -- $(for t in test/unit/*_test.c test/scenario/*_test.c; do echo "build/unit/$(basename "$t" .c)"; done)
 fi
 passed=0 failed=0
 TIMEFORMAT='%U %S'

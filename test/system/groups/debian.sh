@@ -104,7 +104,7 @@ test_sysrq() {
 
 test_shutdown() {
 	timeout 300 xl shutdown -w debian
-	gone debian
+	eventually gone debian
 	clear() { [ -z "$(ls /sys/bus/xen-backend/devices)" ] && [ -z "$(ls /sys/class/net | grep vif)" ]; }
 	eventually clear
 }
