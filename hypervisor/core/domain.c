@@ -361,7 +361,8 @@ static void machine_ends(struct domain *d, uint8_t code)
 		port_halt();
 	}
 	if (code != SHUTDOWN_reboot)
-		log_err("hardware domain d%u ended with shutdown code %u", d->id, code);
+		log_err("hardware domain d%u %s (shutdown code %u)", d->id,
+			code == SHUTDOWN_crash ? "crashed" : code == SHUTDOWN_watchdog ? "missed its watchdog" : "ended", code);
 	if (domain_no_reboot && code != SHUTDOWN_reboot) {
 		log_err("'noreboot' was given on the command line: the machine halts");
 		port_halt();
@@ -451,7 +452,6 @@ static int kill_some(struct domain *d)
 			v->time_gva = 0;
 		}
 		frame_claim(d, 0);
-		pod_destroy(d);
 		break;
 	case KILL_MEMORY:
 		rc = p2m_relinquish(d);

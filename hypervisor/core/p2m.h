@@ -117,6 +117,5 @@ unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned
 /* core/pod.c */
 int pod_set_target(struct domain *d, uint64_t target_frames); /* -ERESTART possible */
 int pod_mark(struct domain *d, gfn_t g, unsigned order);      /* XENMEMF_populate_on_demand */
-void pod_destroy(struct domain *d);			      /* empties the cache; p2m_relinquish() does it too */
 
 #endif

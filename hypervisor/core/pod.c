@@ -266,9 +266,3 @@ bool pod_drain(struct domain *d)
 	spin_unlock(&d->p2m.lock);
 	return empty;
 }
-
-void pod_destroy(struct domain *d)
-{
-	while (!pod_drain(d))
-		;
-}

@@ -235,7 +235,7 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 		domain_crash(v->domain, "machine check or unexpected exception %u", e->vector);
 		break;
 	case EXIT_INVALID:
-		domain_crash(v->domain, "the CPU refused the machine state (our mistake; please report)");
+		domain_crash(v->domain, "the CPU refused the state of its registers (below)");
 		break;
 	case EXIT_UNKNOWN:
 		domain_crash(v->domain, "exit %lx is not known", e->reason);

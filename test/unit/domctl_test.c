@@ -1,4 +1,4 @@
-/* sources: hcall/domctl.c hcall/domctl_vcpu.c hcall/domctl_hvm.c hcall/domctl_misc.c hcall/bitmap.c hcall/page.c core/domain.c core/policy.c core/sched.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/ptab.c core/pod.c core/frame.c core/heap.c */
+/* sources: hcall/domctl.c hcall/domctl_vcpu.c hcall/domctl_hvm.c hcall/domctl_misc.c hcall/bitmap.c hcall/page.c core/domain.c core/policy.c core/sched.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/logdirty.c core/ptab.c core/pod.c core/frame.c core/heap.c */
 #include "unit/hcall.h"
 #include "hcall/page.h"
 #include "hvm/context.h"
