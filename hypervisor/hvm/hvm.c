@@ -406,8 +406,11 @@ bool guest_interrupt_pending(struct vcpu *v)
 {
 	const struct hvm_vcpu *h = v->hvm;
 
-	return h->inject.vector != EVENT_NONE || h->nmi_pending || vlapic_pending(v) >= 0 ||
-	       (v->info->evtchn_upcall_pending && (v->domain->hvm->callback_vector || v->sched.polling));
+	if (h->inject.vector != EVENT_NONE || h->nmi_pending)
+		return true;
+	/* An upcall without a vector or line is nothing the CPU would take: a poller sleeps on (xen/sched.h, SCHEDOP_poll). */
+	return (v->regs.rflags & FLAG_IF) &&
+	       (vlapic_pending(v) >= 0 || (v->info->evtchn_upcall_pending && v->domain->hvm->callback_vector));
 }
 
 void guest_timer(struct vcpu *v, unsigned kind)

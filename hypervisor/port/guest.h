@@ -24,7 +24,7 @@ void guest_paging_state(struct vcpu *v, struct guest_paging *out);
 
 /* An event became pending for v (its upcall_pending went 0 -> 1): have it injected (vector or callback GSI). */
 void guest_event_pending(struct vcpu *v);
-/* Asked before a vCPU that polls or halts sleeps: is any unmasked interrupt waiting for it? Locks: none. */
+/* Asked before a vCPU that polls or halts sleeps: is any interrupt waiting that it could take now? Locks: none. */
 bool guest_interrupt_pending(struct vcpu *v);
 /* One of v's machine timers (TIMER_VLAPIC, TIMER_VPIT) is due. Locks: none. */
 void guest_timer(struct vcpu *v, unsigned kind);

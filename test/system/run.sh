@@ -54,36 +54,53 @@ verdict() { # PASS|FAIL NAME [WHY]
 	esac
 }
 
+# cpu_used: the CPU seconds of everything that this script has started and waited for, in $used.
+cpu_used() {
+	times >"$work/times"
+	used=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); sum += t[1] * 60 + t[2] } print int(sum) }' \
+		"$work/times")
+}
+
 # boot LIMIT LAUNCH-OPTION...: runs QEMU to its end; afterwards $ended is yes when it ended by itself, and
 # $cpu the CPU seconds it took. A hypervisor that has stopped itself is not waited for.
 boot() {
-	local limit=$1 log=$work/serial.log pid
+	local limit=$1 log=$work/serial.log before
 	shift
 	: >"$log"
-	(
-		TIMEFORMAT='%U %S'
-		time timeout -k 5 "$limit" "$ROOT/tools/launch.sh" --hypervisor="$hypervisor" --serial="$log" "$@" \
-			</dev/null >"$work/qemu.log" 2>&1
-	) 2>"$work/cpu" &
-	pid=$!
+	cpu_used
+	before=$used
+	timeout -k 5 "$limit" "$ROOT/tools/launch.sh" --hypervisor="$hypervisor" --serial="$log" "$@" \
+		</dev/null >"$work/qemu.log" 2>&1 9>&- &
+	qemu=$!
 	ended=yes
-	while kill -0 $pid 2>/dev/null; do
-		if grep -aqE 'Panic on CPU|the machine (has stopped|halts)' "$log"; then
+	while kill -0 $qemu 2>/dev/null; do
+		if grep -aqE 'Panic on CPU|GOSSAMER STOPPED' "$log"; then
 			sleep 2
-			! pkill -P "$(pgrep -P $pid | head -n 1)" 2>/dev/null || ended='no: the hypervisor stopped'
+			ended='the hypervisor stopped'
+			kill $qemu 2>/dev/null || true
 			break
 		fi
 		sleep 0.3
 	done
-	wait $pid || ended="no: QEMU was stopped or failed, see ${work#"$ROOT/"}/qemu.log"
-	cpu=$(tail -n 1 "$work/cpu" | awk '{ printf "%.0f", $1 + $2 }')
+	wait $qemu || [ "$ended" != yes ] || ended="QEMU was stopped or failed, see ${work#"$ROOT/"}/qemu.log"
+	qemu=
+	cpu_used
+	cpu=$((used - before))
 }
+# An interrupted run leaves no QEMU and no web server behind.
+qemu= server=
+trap 'for pid in $qemu $server; do kill $pid 2>/dev/null || true; done' EXIT
+trap 'exit 130' INT TERM
 
 # run_group GROUP TEST...: boots once, feeds the tests to dom0, reads its verdicts.
 run_group() {
 	local group=$1 test line why options last
 	shift
 	work=$BUILD/test/system/$(basename "$hypervisor")/$group
+	mkdir -p "$work"
+	# Two runs of the same group at once would share this directory.
+	exec 9>"$work.lock"
+	flock -n 9 || { say "waiting for another run of $group"; flock 9; }
 	rm -rf "$work"
 	mkdir -p "$work/tree/test" "$work/tree/guests"
 	unset -f host_start host_end

@@ -625,6 +625,62 @@ static void page_types(void **state)
 	destroy(id);
 }
 
+static long shadow_op(domid_t id, uint32_t op, uint64_t pages)
+{
+	OP->u.shadow_op.op = op;
+	OP->u.shadow_op.pages = pages;
+	OP->u.shadow_op.stats.dirty_count = 99;
+	return domctl(XEN_DOMCTL_shadow_op, id);
+}
+
+static void log_dirty(void **state)
+{
+	domid_t id = create(1);
+	struct domain *d = domain_find(id);
+	const uint8_t *bits = CALLER(uint8_t, DATA);
+
+	for (uint64_t i = 0; i < 10; i++)
+		give_page(d, i * 5000);
+	OP->u.shadow_op = (struct xen_domctl_shadow_op){.dirty_bitmap.p = handle(DATA)};
+	assert_int_equal(shadow_op(0, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, 0), -EINVAL);
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_PEEK, 100), -EINVAL);
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_ENABLE, 0), -EINVAL);
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, 0), 0);
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, 0), -EINVAL);
+	for (uint64_t i = 1; i < 10; i += 2)
+		assert_true(p2m_fault(d, GFN(i * 5000), true, false));
+	/* Restarted until it is done: the caller's structure shows only the end, the bits of all pieces are there. */
+	host_preempt_wanted = true;
+	for (unsigned restarts = 0; shadow_op(id, XEN_DOMCTL_SHADOW_OP_CLEAN, 50003) == -ERESTART; restarts++) {
+		assert_int_equal(OP->u.shadow_op.stats.dirty_count, 99);
+		assert_true(restarts < 20);
+	}
+	assert_int_equal(OP->u.shadow_op.stats.dirty_count, 5);
+	assert_int_equal(OP->u.shadow_op.stats.fault_count, 0);
+	assert_int_equal(OP->u.shadow_op.pages, 50003);
+	for (uint64_t i = 0; i < 50000; i++)
+		assert_int_equal(bits[i / 8] >> (i % 8) & 1, i % 10000 == 5000);
+	/* Another call than the one that was stopped starts at the beginning. */
+	assert_true(p2m_fault(d, GFN(0), true, false));
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_PEEK, 50000), -ERESTART);
+	host_preempt_wanted = false;
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_PEEK, 40000), 0);
+	assert_int_equal(OP->u.shadow_op.stats.dirty_count, 1);
+	/* A bitmap that cannot be written leaves what is dirty dirty. */
+	OP->u.shadow_op.dirty_bitmap.p = (void *)8;
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_CLEAN, 40000), -EFAULT);
+	OP->u.shadow_op.dirty_bitmap.p = NULL;
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_CLEAN, 1), 0);
+	assert_int_equal(OP->u.shadow_op.stats.dirty_count, 1);
+	OP->u.shadow_op.mode = 2;
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_CLEAN, 1), -EINVAL);
+	OP->u.shadow_op.mode = 0;
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_OFF, 0), 0);
+	assert_int_equal(shadow_op(id, XEN_DOMCTL_SHADOW_OP_CLEAN, 1), -EINVAL);
+	assert_int_equal(shadow_op(id, 77, 1), -EINVAL);
+	destroy(id);
+}
+
 static void hypercall_page(void **state)
 {
 	domid_t id = create(1);
@@ -693,6 +749,7 @@ int main(void)
 		T(policy),
 		T(time_of_a_domain),
 		T(page_types),
+		T(log_dirty),
 		T(hypercall_page),
 		T(hardware_rights),
 	};

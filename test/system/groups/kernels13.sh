@@ -27,7 +27,7 @@ test_guest_13() {
 	inside guest13 'uname -r' | grep -q deb13
 	inside guest13 'md5sum /usr/bin/* | md5sum'
 	timeout 300 xl shutdown -w guest13
-	gone guest13
+	eventually gone guest13
 }
 
 test_guest_cloud() {

@@ -45,7 +45,7 @@ test_xenstore() {
 test_life() {
 	tiny_up life
 	same "$(xl domname "$(xl domid life)")" life domname
-	has_state life b
+	eventually has_state life b
 	same "$(column life 3)" 16 memory
 	tell life x
 	eventually said life 'tiny: got x'
