@@ -87,6 +87,17 @@ static long platform_get_cpu_version(struct xen_platform_op *op)
 	return 0;
 }
 
+/*
+ * XEN_PM_PDC asks which power states the hypervisor wants to keep from the firmware's _PDC: none, since it manages none,
+ * so the caller's capabilities stay as they are. What it found out about such states nobody here can use.
+ */
+static long platform_set_processor_pminfo(struct xen_platform_op *op)
+{
+	if (op->u.set_pminfo.type == XEN_PM_PDC)
+		return 0;
+	return hcall_unimplemented("platform_op set_processor_pminfo", op->u.set_pminfo.type, ENOSYS);
+}
+
 /* -1: unknown; else whether the structure goes back. */
 static int platform_direction(uint32_t cmd)
 {

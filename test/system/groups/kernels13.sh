@@ -11,7 +11,18 @@ guest_config() { # NAME LINE...
 		>"/tmp/$name.cfg"
 	: >"$logs/guest-$name.log"
 }
-disk='disk = [ "phy:/dev/nvme0n1,xvda,r" ]'
+# disk N: the namespace with that number; Linux 6.12 looks for them in parallel, and their names come as they are found.
+disk() { echo "/dev/$(grep -lx "$1" /sys/block/nvme*/nsid | cut -d / -f 4)"; }
+
+# guest_up NAME: waits until the guest's init says so; a kernel that panics is not waited for.
+guest_up() {
+	up_or_panic() { said "$1" '@@GUEST up' || said "$1" 'Kernel panic'; }
+	eventually up_or_panic "$1"
+	! said "$1" 'Kernel panic' || {
+		grep -aB 12 -m 1 'Kernel panic' "$logs/guest-$1.log" | tr -d '\r'
+		fail "$1: the kernel panicked"
+	}
+}
 
 test_dom0_13() {
 	uname -r | grep -q deb13
@@ -21,9 +32,9 @@ test_dom0_13() {
 
 test_guest_13() {
 	guest_config guest13 'kernel = "/guests/vmlinuz13"' 'ramdisk = "/guests/initrd13"' \
-		'extra = "console=hvc0 quiet guest.name=guest13"' 'disk = [ "phy:/dev/nvme0n1,xvda,w" ]'
+		'extra = "console=hvc0 quiet guest.name=guest13"' "disk = [ \"phy:$(disk 1),xvda,w\" ]"
 	xl create -q /tmp/guest13.cfg
-	eventually said guest13 '@@GUEST up'
+	guest_up guest13
 	inside guest13 'uname -r' | grep -q deb13
 	inside guest13 'md5sum /usr/bin/* | md5sum'
 	timeout 300 xl shutdown -w guest13
@@ -32,16 +43,16 @@ test_guest_13() {
 
 test_guest_cloud() {
 	guest_config cloud 'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' \
-		'extra = "console=hvc0 quiet guest.name=cloud"' 'disk = [ "phy:/dev/nvme0n1,xvda,w" ]'
+		'extra = "console=hvc0 quiet guest.name=cloud"' "disk = [ \"phy:$(disk 1),xvda,w\" ]"
 	xl create -q /tmp/cloud.cfg
-	eventually said cloud '@@GUEST up'
+	guest_up cloud
 }
 
 test_grub_pvh() {
 	guest_config grub 'kernel = "/guests/grub-pvh"' \
-		'disk = [ "phy:/dev/nvme0n1,xvda,w", "phy:/dev/nvme0n2,xvdb,r" ]'
+		"disk = [ \"phy:$(disk 1),xvda,w\", \"phy:$(disk 2),xvdb,r\" ]"
 	xl create -q /tmp/grub.cfg
 	eventually said grub '@@GRUB runs on i386-xen_pvh'
-	eventually said grub '@@GUEST up'
+	guest_up grub
 	inside grub 'grep -q guest.grub=yes /proc/cmdline'
 }

@@ -51,10 +51,6 @@ test_save_restore() {
 	unharmed
 }
 
-test_save_restore_again() {
-	test_save_restore
-}
-
 test_restore_refused() {
 	head -c 200000 /dev/urandom >/tmp/noise
 	refused xl restore /tmp/noise

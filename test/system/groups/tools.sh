@@ -252,7 +252,7 @@ test_inspect() {
 	lsevtchn "$id" | grep -q Interdomain
 	xentop -b -i 1 | grep -q look
 	xl debug-keys h
-	xl dmesg | grep -q "'h' pressed"
+	xl dmesg | grep -qE "'h' pressed|keys: h"
 	xen-cpuid -p | grep -q 'Raw'
 }
 
