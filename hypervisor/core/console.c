@@ -247,6 +247,7 @@ static void key_memory(void)
 
 void console_debug_key(char key)
 {
+	log_info("'%c' pressed", key);
 	switch (key) {
 	case 'h':
 		log_info("keys: h this list, m memory, q domains, r run queues, R reboot");
