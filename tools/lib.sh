@@ -39,7 +39,11 @@ packages_unpack() {
 	local apt=(apt-get -qq -y -o "Dir::State::status=$status" -o "Dir::Cache::archives=$CACHE/debs/"
 		-o Debug::NoLocking=1 -o APT::Install-Recommends=0 -o Acquire::Retries=3
 		-o "APT::Sandbox::User=$(id -un)")
-	"${apt[@]}" --download-only install "$@" >/dev/null
+	# Package lists that are missing or out of date are the usual reason for a failure: fetch them, once.
+	"${apt[@]}" --download-only install "$@" >/dev/null 2>&1 || {
+		as_root apt-get -qq update
+		"${apt[@]}" --download-only install "$@" >/dev/null
+	}
 	# Unpack what this set needs, not everything that other sets left in the directory.
 	"${apt[@]}" -s install "$@" | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1 \2/p' |
 	while read -r name version; do

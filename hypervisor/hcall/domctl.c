@@ -252,7 +252,7 @@ void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 		info->flags |= d->options & XEN_DOMCTL_CDF_xs_domain ? XEN_DOMINF_xs_domain : 0;
 
 	info->tot_pages = d->frames;
-	info->max_pages = d->max_frames;
+	info->max_pages = MIN(d->max_frames, (uint64_t)UINT32_MAX); /* what tools show as no limit */
 	info->outstanding_pages = d->claimed;
 	info->shared_info_frame = ~0ull; /* wherever the guest put it: there is no reverse map */
 	info->ssidref = d->ssidref;

@@ -8,7 +8,7 @@
 keep_domains=yes
 
 test_save_boot() {
-	printf '%s\n' 'name = "saved"' 'type = "pvh"' 'vcpus = 2' 'memory = 160' 'on_crash = "preserve"' \
+	printf '%s\n' 'name = "saved"' 'type = "pvh"' 'vcpus = 1' 'memory = 160' 'on_crash = "preserve"' \
 		'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' 'extra = "console=hvc0 quiet guest.name=saved"' \
 		'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' >/tmp/saved.cfg
 	: >"$logs/guest-saved.log"
