@@ -14,6 +14,7 @@
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 #include "port/machine.h"
 
 #define BASE_BSP    BIT(8)
@@ -249,6 +250,9 @@ static void start_up(struct vcpu *t, uint8_t vector)
 		return;
 	vlapic_reset(t);
 	hvm_sipi(t, vector);
+	/* The reset took back an upcall that was asked for before the vCPU ever ran; without it no later one would come. */
+	if (t->info->evtchn_upcall_pending)
+		guest_event_pending(t);
 }
 
 static void accept(struct vcpu *t, uint8_t mode, uint8_t vector, bool level)

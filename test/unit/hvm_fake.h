@@ -27,6 +27,7 @@
 static struct domain fake_domain;
 static struct hvm_domain fake_hvm;
 static struct vcpu fake_vcpu[FAKE_VCPUS];
+static struct vcpu_info fake_info[FAKE_VCPUS];
 static struct hvm_vcpu fake_hvcpu[FAKE_VCPUS];
 static struct vcpu *fake_list[FAKE_VCPUS];
 static struct vmcb fake_vmcb[FAKE_VCPUS];
@@ -41,6 +42,7 @@ static inline void fake_machine(unsigned vcpus)
 	memset(&fake_domain, 0, sizeof(fake_domain));
 	memset(&fake_hvm, 0, sizeof(fake_hvm));
 	memset(fake_vcpu, 0, sizeof(fake_vcpu));
+	memset(fake_info, 0, sizeof(fake_info));
 	memset(fake_hvcpu, 0, sizeof(fake_hvcpu));
 	memset(fake_vmcb, 0, sizeof(fake_vmcb));
 	memset(fake_ram, 0, sizeof(fake_ram));
@@ -53,6 +55,7 @@ static inline void fake_machine(unsigned vcpus)
 		fake_vcpu[i].id = i;
 		fake_vcpu[i].domain = &fake_domain;
 		fake_vcpu[i].hvm = &fake_hvcpu[i];
+		fake_vcpu[i].info = &fake_info[i];
 		fake_hvcpu[i].inject.vector = EVENT_NONE;
 		fake_vcpu[i].sched.up = true;
 		fake_list[i] = i < vcpus ? &fake_vcpu[i] : NULL;

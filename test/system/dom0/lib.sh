@@ -82,6 +82,19 @@ only_dom0() { [ "$(xl list | wc -l)" = 2 ]; }
 # free_kib: the hypervisor's free memory.
 free_kib() { /test/physinfo; }
 
+# holdings: how many domains there are and what dom0 has: its event channels and, as far as the hypervisor tells, its
+# grants. xl list also shows domains that are not gone completely.
+holdings() {
+	local dump=
+	if [ "$hypervisor" != xen ]; then
+		xl debug-keys q
+		dump=$(xl dmesg | tac | sed "/'q' pressed/q" |
+			sed -n 's/.* d0: .*\(, [0-9]* ports, [0-9]* grants used, [0-9]* mapped\).*/\1/p')
+	fi
+	echo "$(($(xl list | wc -l) - 1)) domains, $(lsevtchn 0 | wc -l) channels$dump"
+}
+holdings_are() { [ "$(holdings)" = "$1" ]; }
+
 # inside NAME COMMAND: runs a shell command in the Debian guest through its console, prints its output, and fails
 # when the command does. The guest echoes what is typed, so the end marks are typed in two halves.
 inside() {
