@@ -196,7 +196,7 @@ static uint64_t put_dsdt(struct writer *w, uint64_t address, struct acpi0 *out)
 	uint64_t gpa;
 	struct header *h;
 
-	if (!machine)
+	if (!machine || machine->length < sizeof(*machine))
 		return address;
 	out->pm1_s5 = find_s5((const uint8_t *)machine, machine->length);
 	h = reserve(w, machine->length, &gpa);

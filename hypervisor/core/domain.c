@@ -125,6 +125,11 @@ static void delist(struct domain *d) REQUIRES(domain_list_lock)
 		at = &(*at)->next;
 	if (*at)
 		*at = d->next;
+	/* The next domain of this number is not the one its device model was given rights over. */
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct domain *o = table[i]; o; o = o->next)
+			if (o->dm_target == d->id)
+				o->dm_target = DOMID_INVALID;
 }
 
 static void release_info(struct vcpu *v)

@@ -165,6 +165,11 @@ static int16_t pin_once(struct domain *rd, uint32_t ref, domid_t by, bool write,
 		return rc;
 	if (p2m_get_frame(rd, GFN(s.gfn), write, &m))
 		return GNTST_bad_page;
+	/* A pin on a page of ours would not keep rd alive as one on its RAM does, so it could never be dropped again. */
+	if (frame_type(m) != FRAME_RAM) {
+		frame_put(m);
+		return GNTST_bad_page;
+	}
 	if (map && !frame_get(rd, m)) {
 		frame_put(m);
 		return GNTST_general_error;

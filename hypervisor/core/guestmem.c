@@ -622,9 +622,13 @@ void *guestmem_window(mfn_t m)
 	struct cpu_windows *c = &windows[port_cpu()];
 	unsigned i;
 
-	for (i = 0; i < c->nr_far; i++)
-		if (c->far[i].mfn == m.n)
-			return c->far[i].view;
+	for (i = 0; i < c->nr_far; i++) {
+		if (c->far[i].mfn != m.n)
+			continue;
+		if (i == c->next_far) /* the next new window must leave this one: grant_copy() uses two at once */
+			c->next_far = (i + 1) % FAR;
+		return c->far[i].view;
+	}
 	if (c->nr_far < FAR) {
 		i = c->nr_far++;
 	} else {

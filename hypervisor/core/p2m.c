@@ -123,6 +123,8 @@ int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf)
 	uint64_t *e = ptab_find(p, gfn, &level);
 	int ret;
 
+	if (d->is_dying) /* nobody would take it out again */
+		return -EINVAL;
 	if (level > order / 9 && *e && ptab_type(*e) != P2M_POD)
 		return -EEXIST;
 	if (level != order / 9)

@@ -74,7 +74,7 @@ struct p2m_entry p2m_lookup(struct domain *d, gfn_t g); /* takes the lock */
 
 /*
  * Maps 2^order frames at g (both aligned) where nothing but P2M_NONE/P2M_POD is: the caller has taken the references.
- * 0, -ENOMEM (table pool), -EEXIST (something is there), -EINVAL (range).
+ * 0, -ENOMEM (table pool), -EEXIST (something is there), -EINVAL (range, d is dying).
  */
 int p2m_map(struct domain *d, gfn_t g, mfn_t m, unsigned order, enum p2m_type type);
 /* Removes what is at g (2^order gfns; splits larger leaves). References go to the pending list. 0, -ENOMEM, -ENOENT. */

@@ -69,7 +69,7 @@ void ptab_free(struct p2m *p, uint64_t *table);
 
 /*
  * core/p2m.c, for core/pod.c; p2m.lock held: puts the leaf value (for order 0, 9 or 18) at gfn where nothing but P2M_NONE
- * or P2M_POD is. The caller made room in p2m.pending for one table page. 0, -EEXIST, -ENOMEM.
+ * or P2M_POD is. The caller made room in p2m.pending for one table page. 0, -EEXIST, -ENOMEM, -EINVAL (d is dying).
  */
 int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf);
 /* Takes p2m.lock with at least one place left in p2m.pending. */

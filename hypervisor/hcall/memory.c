@@ -163,7 +163,7 @@ static bool populate(struct domain *d, uint64_t gfn, const struct xen_memory_res
 	uint64_t count = 1ull << r->extent_order;
 	mfn_t m;
 
-	if (gfn >= P2M_MAX_GFN || count > P2M_MAX_GFN - gfn)
+	if (gfn >= P2M_MAX_GFN || count > P2M_MAX_GFN - gfn || (bits && bits <= PAGE_SHIFT))
 		return false;
 	if (r->mem_flags & XENMEMF_populate_on_demand)
 		return mark_on_demand(d, gfn, count);
@@ -240,9 +240,13 @@ static long reservation_op(struct hcall *h, unsigned op, gva_t arg, uint64_t sta
 		return ret;
 	if (memory_target(h, r.domid, &d))
 		return ret;
+	/* Only the tool stack promises frames: a guest could make us search all its memory for empty ones at every access. */
+	if (d == h->d && (r.mem_flags & XENMEMF_populate_on_demand))
+		goto out;
 	/* A domain with translated memory cannot name frames that are nowhere in its map: nothing to increase. */
 	if (op != XENMEM_increase_reservation && order_ok(h, op, r.extent_order) && !d->is_dying)
 		ret = run_extents(h, op, &r, start, d);
+out:
 	domain_put(d);
 	return ret;
 }

@@ -81,13 +81,13 @@ static int move_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 		return -EINVAL;
 	if (gfn >= P2M_MAX_GFN)
 		return -EINVAL;
-	ret = clear_gfn(d, GFN(gfn));
-	if (ret && ret != -ENOENT)
-		return ret;
+	/* The source first: it can be put back, what is at gfn cannot. */
 	ret = p2m_unmap(d, GFN(idx), 0);
 	if (ret)
 		return ret;
-	ret = p2m_map(d, GFN(gfn), e.mfn, 0, P2M_RAM_RW);
+	ret = clear_gfn(d, GFN(gfn));
+	if (!ret || ret == -ENOENT)
+		ret = p2m_map(d, GFN(gfn), e.mfn, 0, P2M_RAM_RW);
 	if (ret && p2m_map(d, GFN(idx), e.mfn, 0, P2M_RAM_RW))
 		frame_release_alloc(d, e.mfn);
 	return ret;
@@ -96,7 +96,7 @@ static int move_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 static int map_foreign(struct domain *d, struct domain *foreign, uint64_t idx, uint64_t gfn)
 {
 	mfn_t m;
-	int ret = foreign ? p2m_get_frame(foreign, GFN(idx), false, &m) : -ESRCH;
+	int ret = foreign && foreign != d ? p2m_get_frame(foreign, GFN(idx), false, &m) : -ESRCH;
 
 	return ret ? ret : place(d, gfn, m, P2M_FOREIGN);
 }
@@ -244,7 +244,7 @@ static long foreign_target(struct hcall *h, domid_t id, struct domain **foreign)
 {
 	long ret;
 
-	if (id == DOMID_SELF)
+	if (id == DOMID_SELF || id == h->d->id)
 		return 0;
 	ret = memory_target(h, id, foreign);
 	return ret == -ESRCH ? 0 : ret;

@@ -26,7 +26,6 @@ typedef struct hvm_save_descriptor descriptor_t;
 #define XSAVE_HEADER  (offsetof(struct hvm_hw_cpu_xsave, save_area))
 #define XSAVE_MINIMUM 576u
 #define XCR0_X87      BIT(0)
-#define XCR0_AVX      BIT(2)
 #define XCR0_SSE      BIT(1)
 
 #define CR0_PE	 BIT(0)
@@ -331,8 +330,11 @@ static bool check_cpu(const struct hvm_hw_cpu *c)
 		return false;
 	if ((c->msr_efer & EFER_LMA) && ((c->msr_efer & long_mode) != long_mode || !(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE)))
 		return false;
-	return c->pending_valid == 0 || c->pending_type == 2 || c->pending_vector < 32 || c->pending_type == 0 ||
-	       c->pending_type == 4;
+	if (!c->pending_valid)
+		return true;
+	/* What EVENTINJ takes (APM vol. 2, 15.20); vector 2 is the NMI's, never an exception's. */
+	return c->pending_type == 0 || c->pending_type == 2 || c->pending_type == 4 ||
+	       (c->pending_type == 3 && c->pending_vector < 32 && c->pending_vector != 2);
 }
 
 static bool check_lapic(const struct hvm_hw_lapic *l)
@@ -375,7 +377,7 @@ static bool check_xsave(const uint8_t *payload, uint32_t length)
 	if (!host || length < sizeof(x))
 		return false;
 	memcpy(&x, payload, sizeof(x));
-	if (!(x.xcr0 & XCR0_X87) || (x.xcr0 & ~host) || ((x.xcr0 & XCR0_AVX) && !(x.xcr0 & XCR0_SSE)))
+	if (!hvm_xcr0_ok(x.xcr0, host))
 		return false;
 	if (length != XSAVE_HEADER + xsave_bytes(x.xcr0) && length != XSAVE_HEADER + xsave_bytes(x.xcr0_accum & host))
 		return false;

@@ -16,6 +16,7 @@
 #define CR0_PG	   BIT(31)
 #define CR4_PAE	   BIT(5)
 #define CR4_PCIDE  BIT(17)
+#define CR0_KNOWN  0xe005003full /* PE .. NE, WP, AM, NW, CD, PG; the CPU drops the others */
 #define EFER_LME   BIT(8)
 #define EFER_LMA   BIT(10)
 #define CR4_ALWAYS 0x07ffull /* VME .. PCE, OSFXSR, OSXMMEXCPT */
@@ -43,6 +44,17 @@ static uint64_t cr4_allowed(const struct domain *d)
 	return may;
 }
 
+bool cr_state_ok(const struct domain *d, uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+	bool paging = cr0 & CR0_PG, lma = efer & EFER_LMA;
+
+	if ((cr0 & ~CR0_KNOWN) || ((cr0 & CR0_NW) && !(cr0 & CR0_CD)) || (paging && !(cr0 & CR0_PE)))
+		return false;
+	if ((cr4 & ~cr4_allowed(d)) || (efer & ~msr_efer_mask(d)))
+		return false;
+	return lma == (paging && (efer & EFER_LME)) && (!lma || (cr4 & CR4_PAE)) && (lma || !(cr4 & CR4_PCIDE));
+}
+
 static bool cr0_write(struct vcpu *v, uint64_t value)
 {
 	uint64_t old = hvm_get_cr(v, 0), efer = hvm_get_efer(v), cr4 = hvm_get_cr(v, 4);
@@ -50,6 +62,7 @@ static bool cr0_write(struct vcpu *v, uint64_t value)
 
 	if (value >> 32 || ((value & CR0_NW) && !(value & CR0_CD)) || ((value & CR0_PG) && !(value & CR0_PE)))
 		return false;
+	value &= CR0_KNOWN;
 	if (turns_on && (efer & EFER_LME)) {
 		struct segment cs;
 

@@ -95,12 +95,11 @@ static void do_hlt(struct vcpu *v, const struct exit *e)
 static void do_xsetbv(struct vcpu *v, const struct exit *e)
 {
 	unsigned length = length_of(v, e, INSN_XSETBV);
-	uint64_t host = port_host_xcr0(), value = (uint32_t)v->regs.rax | v->regs.rdx << 32;
-	bool avx_alone = (value & 4) && !(value & 2);
+	uint64_t value = (uint32_t)v->regs.rax | v->regs.rdx << 32;
 
 	if (!length)
 		return;
-	if ((uint32_t)v->regs.rcx || !(value & 1) || (value & ~host) || avx_alone || hvm_cpl(v)) {
+	if ((uint32_t)v->regs.rcx || !hvm_xcr0_ok(value, port_host_xcr0()) || hvm_cpl(v)) {
 		hvm_inject_gp(v);
 		return;
 	}
@@ -229,10 +228,15 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 	case EXIT_INIT:
 		break;
 	case EXIT_SHUTDOWN:
-		domain_crash(v->domain, "triple fault");
+		hvm_triple_fault(v);
 		break;
 	case EXIT_EXCEPTION:
-		domain_crash(v->domain, "machine check or unexpected exception %u", e->vector);
+		if (e->vector == 1)
+			hvm_inject_db(v);
+		else if (e->vector == 17)
+			hvm_inject_exception(v, 17, true, 0);
+		else
+			domain_crash(v->domain, "machine check or unexpected exception %u", e->vector);
 		break;
 	case EXIT_INVALID:
 		domain_crash(v->domain, "the CPU refused the state of its registers (below)");

@@ -30,7 +30,11 @@
 #define EFER_LMA  BIT(10)
 #define EFER_SVME BIT(12)
 #define FLAG_IF	  BIT(9)
+#define FLAG_TF	  BIT(8)
+#define FLAG_RF	  BIT(16)
 #define FLAG_VM	  BIT(17)
+#define DR6_BS	  BIT(14)
+#define DR7_GD	  BIT(13)
 
 #define ATTR_CODE16 0x009bu /* present, DPL 0, code, readable, accessed */
 #define ATTR_DATA16 0x0093u
@@ -134,11 +138,12 @@ void hvm_reset(struct vcpu *v)
 	c->cr2 = c->cr3 = c->cr4 = 0;
 	c->dr6 = 0xffff0ff0;
 	c->dr7 = 0x400;
+	c->shadow = 0;
 	v->regs.rflags = 2;
 	v->regs.rip = 0xfff0;
 	v->regs.rdx = 0x600;
 	h->inject.vector = EVENT_NONE;
-	h->nmi_pending = h->nmi_masked = h->init_pending = false;
+	h->nmi_pending = h->nmi_masked = h->nmi_iret = h->init_pending = false;
 	h->xcr0 = 1;
 	port_fpu_init(h->fpu);
 	svm_flush_tlb(v);
@@ -195,7 +200,8 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 		es = (struct segment){ 0, r->es_ar, r->es_limit, r->es_base };
 		tr = (struct segment){ 0, r->tr_ar, r->tr_limit, r->tr_base };
 		if (!(cs.attr & 0x80) || !segment_ok(&cs, true) || !segment_ok(&ds, false) || !segment_ok(&ss, false) ||
-		    !segment_ok(&es, false) || (r->eflags & FLAG_VM) || !(r->eflags & 2))
+		    !segment_ok(&es, false) || (r->eflags & FLAG_VM) || !(r->eflags & 2) ||
+		    !cr_state_ok(v->domain, r->cr0 | CR0_ET, r->cr4, r->efer))
 			return -EINVAL;
 		hvm_reset(v);
 		v->regs = (struct regs){ .rax = r->eax, .rcx = r->ecx, .rdx = r->edx, .rbx = r->ebx, .rsp = r->esp,
@@ -207,7 +213,8 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 	} else {
 		const struct vcpu_hvm_x86_64 *r = &ctx->cpu_regs.x86_64;
 
-		if (!(r->cr0 & CR0_PG) || !(r->cr0 & CR0_PE) || !(r->cr4 & BIT(5)) || !(r->efer & EFER_LMA))
+		if (!(r->cr0 & CR0_PG) || !(r->cr0 & CR0_PE) || !(r->cr4 & BIT(5)) || !(r->efer & EFER_LMA) ||
+		    !cr_state_ok(v->domain, r->cr0 | CR0_ET, r->cr4, r->efer))
 			return -EINVAL;
 		cs = (struct segment){ 0, 0xa9b, ~0u, 0 };
 		ds = ss = es = (struct segment){ 0, ATTR_DATA32, ~0u, 0 };
@@ -235,6 +242,8 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
 	*out = svm_vmcb(v)->seg[s];
+	if (s == SEG_SS) /* SYSRET sets CPL but not SS.DPL on AMD's CPUs (APM vol. 3, SYSRET): the CPL counts, also in a saved image */
+		out->attr = (uint16_t)((out->attr & ~0x60u) | (svm_vmcb(v)->cpl & 3u) << 5);
 }
 
 void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
@@ -339,6 +348,19 @@ static bool contributory(unsigned vector)
 	return vector == 0 || (vector >= 10 && vector <= 13);
 }
 
+void hvm_triple_fault(struct vcpu *v)
+{
+	struct domain *d = v->domain;
+
+	if (d->rights & RIGHT_HARDWARE) {
+		domain_crash(d, "triple fault");
+		return;
+	}
+	log_err("domain %u (vcpu %u): triple fault", d->id, v->id);
+	svm_dump(v);
+	domain_shutdown(d, (uint8_t)d->params[HVM_PARAM_TRIPLE_FAULT_REASON]);
+}
+
 /* Two exceptions at once become a double fault where the architecture says so (APM vol. 2, 8.2.9), three a shutdown. */
 void hvm_inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
@@ -347,7 +369,7 @@ void hvm_inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint3
 
 	if (first != EVENT_NONE && h->inject.type == 3) {
 		if (first == 8) {
-			domain_crash(v->domain, "triple fault");
+			hvm_triple_fault(v);
 			return;
 		}
 		if ((contributory(first) && contributory(vector)) ||
@@ -373,6 +395,13 @@ void hvm_inject_ud(struct vcpu *v)
 	hvm_inject_exception(v, 6, false, 0);
 }
 
+/* Injection, unlike the CPU's own delivery, leaves DR7.GD set (APM vol. 2, 13.1.1.4 and 15.20). */
+void hvm_inject_db(struct vcpu *v)
+{
+	svm_vmcb(v)->dr7 &= ~(uint64_t)DR7_GD;
+	hvm_inject_exception(v, 1, false, 0);
+}
+
 void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code)
 {
 	svm_vmcb(v)->cr2 = addr;
@@ -387,6 +416,13 @@ void hvm_advance(struct vcpu *v, unsigned length)
 	if (unlikely(hvm_mode(v) != MODE_64))
 		v->regs.rip = (uint32_t)v->regs.rip;
 	c->shadow = 0;
+	if (unlikely(v->regs.rflags & (FLAG_TF | FLAG_RF))) {
+		v->regs.rflags &= ~(uint64_t)FLAG_RF;
+		if (v->regs.rflags & FLAG_TF) { /* single step: the trap after the instruction */
+			c->dr6 |= DR6_BS;
+			hvm_inject_db(v);
+		}
+	}
 }
 
 /* --- what core/ asks (port/guest.h) --- */
@@ -463,5 +499,6 @@ void guest_switch_in(struct vcpu *v)
 		port_set_xcr0(h->xcr0);
 	if (h->debug_used)
 		port_dr_restore(h->dr);
+	msr_switch_in(v);
 	time_update_vcpu(v);
 }

@@ -39,6 +39,8 @@ struct hvm_vcpu {
 		uint32_t error;
 	} inject;
 	bool nmi_pending, nmi_masked;
+	bool nmi_iret;	      /* the handler of the masking NMI reached its IRET, at nmi_iret_rip: done once RIP is elsewhere */
+	uint64_t nmi_iret_rip;
 	bool debug_used;      /* DR0-3 are the guest's: switched with the vCPU */
 	uint64_t dr[4];	      /* while not on a CPU */
 	bool init_pending;    /* INIT came: reset, wait for SIPI */
@@ -82,10 +84,22 @@ void hvm_set_efer(struct vcpu *v, uint64_t value);
 enum cpu_mode hvm_mode(struct vcpu *v);
 unsigned hvm_cpl(struct vcpu *v);
 
+/* What XSETBV takes without #GP (APM vol. 4, XSETBV; SDM vol. 1, 13.3): the hypervisor's own XSETBV must never fault. */
+static inline bool hvm_xcr0_ok(uint64_t value, uint64_t host)
+{
+	const uint64_t avx512 = 0xe0;
+
+	if (!(value & 1) || (value & ~host) || ((value & 4) && !(value & 2)))
+		return false;
+	return !(value & avx512) || ((value & avx512) == avx512 && (value & 4));
+}
+
 /* --- what handlers do to the guest --- */
 void hvm_inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+void hvm_triple_fault(struct vcpu *v); /* a way to reset the machine: what the tools said of it (xen/hvm/params.h) */
 void hvm_inject_gp(struct vcpu *v);			  /* #GP(0) */
 void hvm_inject_ud(struct vcpu *v);
+void hvm_inject_db(struct vcpu *v);			  /* DR6 says why already */
 void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code); /* sets CR2 */
 void hvm_advance(struct vcpu *v, unsigned length);	  /* past the instruction; drops interrupt shadow */
 /* Full architectural reset (INIT or power-on) / PVH-style start state set by context or builder. */

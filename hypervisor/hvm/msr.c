@@ -149,14 +149,18 @@ static bool pat_ok(uint64_t value)
 	return true;
 }
 
+uint64_t msr_efer_mask(const struct domain *d)
+{
+	uint64_t may = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_FFXSR;
+
+	return cpuid_has(d, 0x80000001, 3, 25) ? may : may & ~EFER_FFXSR;
+}
+
 static bool efer_write(struct vcpu *v, uint64_t value)
 {
 	uint64_t old = hvm_get_efer(v);
-	uint64_t may = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_FFXSR;
 
-	if (!cpuid_has(v->domain, 0x80000001, 3, 25))
-		may &= ~EFER_FFXSR;
-	if (value & ~may)
+	if (value & ~msr_efer_mask(v->domain))
 		return false;
 	if (((old ^ value) & EFER_LME) && (hvm_get_cr(v, 0) & CR0_PG))
 		return false;
@@ -246,6 +250,19 @@ static void write_tsc(struct vcpu *v, uint64_t value)
 	svm_set_tsc_offset(v, v->hvm->tsc_offset);
 }
 
+/* What the CPU's TSC_AUX holds, plus 1; 0: not known. */
+static uint64_t tsc_aux_loaded[NR_CPUS];
+
+void msr_switch_in(struct vcpu *v)
+{
+	uint64_t *loaded = &tsc_aux_loaded[port_cpu()], want = v->hvm->msr_tsc_aux + 1;
+
+	if (likely(*loaded == want))
+		return;
+	port_wrmsr(MSR_TSC_AUX, v->hvm->msr_tsc_aux); /* a CPU without it: nothing can read it */
+	*loaded = want;
+}
+
 static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	if (is_mtrr(msr))
@@ -257,7 +274,8 @@ static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
 		return true; /* nothing behind it */
 	if (msr == MSR_TSC_AUX && cpuid_has(v->domain, 0x80000001, 3, 27) && !(value >> 32)) {
 		v->hvm->msr_tsc_aux = value;
-		return port_wrmsr(msr, value);
+		msr_switch_in(v);
+		return true;
 	}
 	return false;
 }

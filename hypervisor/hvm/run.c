@@ -82,7 +82,8 @@ static void run_once(struct vcpu *v)
 	prepare(v);
 	guestmem_end(); /* what the last exit looked at; page tables may change from here on */
 	svm_run(v, &e);
-	if (e.kind == EXIT_INTERRUPT) {
+	/* After an exception too: one that comes back at every entry would keep interrupts out. */
+	if (e.kind == EXIT_INTERRUPT || e.kind == EXIT_EXCEPTION) {
 		port_poll();
 		deferred_work();
 	}

@@ -96,7 +96,8 @@ static void program_controls(struct vcpu *v, struct vmcb *c)
 
 	c->cr_write = BIT(0) | BIT(4) | BIT(8);
 	c->dr_read = c->dr_write = 0xffff; /* until the first use: EXIT_DR */
-	c->exceptions = BIT(18);
+	/* #DB and #AC can be raised again by their own delivery, for ever: only an exit lets anything else happen. */
+	c->exceptions = BIT(1) | BIT(17) | BIT(18);
 	c->general1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
 		      INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
 	c->general2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
@@ -160,9 +161,11 @@ struct vmcb *svm_vmcb(struct vcpu *v)
 static void program_event(struct hvm_vcpu *h, struct vmcb *c)
 {
 	if (likely(h->inject.vector == EVENT_NONE)) {
-		if (likely(!h->nmi_pending) || h->nmi_masked)
+		if (likely(!h->nmi_pending))
 			return;
-		h->nmi_pending = false;
+		if (h->nmi_masked && !(h->nmi_iret && c->rip != h->nmi_iret_rip))
+			return;
+		h->nmi_pending = h->nmi_iret = false;
 		h->nmi_masked = true;
 		c->general1 |= INTERCEPT_IRET;
 		c->event_inj = 2 | 2u << EVENT_TYPE_SHIFT | EVENT_VALID;
@@ -336,19 +339,20 @@ void svm_allow_debug_registers(struct vcpu *v)
 void svm_nmi_done(struct vcpu *v)
 {
 	svm_vmcb(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
-	v->hvm->nmi_masked = false;
+	v->hvm->nmi_iret = true; /* the exit comes before the IRET: an NMI now would find the handler's stack in use */
+	v->hvm->nmi_iret_rip = v->regs.rip;
 }
 
 /* Re-delivers what the exit interrupted, unless something else is to be injected already or it is offered anew anyway. */
 void svm_redeliver(struct vcpu *v, uint64_t info)
 {
-	unsigned type = info >> EVENT_TYPE_SHIFT & 7;
+	unsigned type = info >> EVENT_TYPE_SHIFT & 7, vector = (uint8_t)info;
 
-	if (type == 0 || v->hvm->inject.vector != EVENT_NONE)
+	if ((type == 0 && (int)vector == v->hvm->svm->offered) || v->hvm->inject.vector != EVENT_NONE)
 		return;
-	if (type == 4) /* INT n: the instruction runs again */
+	if (type == 4 || (type == 3 && (vector == 3 || vector == 4))) /* INT n, INT3, INTO: the instruction runs again */
 		return;
-	v->hvm->inject.vector = (uint8_t)info;
+	v->hvm->inject.vector = (uint8_t)vector;
 	v->hvm->inject.type = (uint8_t)type;
 	v->hvm->inject.has_error = info & EVENT_HAS_ERROR;
 	v->hvm->inject.error = (uint32_t)(info >> 32);

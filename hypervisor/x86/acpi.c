@@ -229,7 +229,7 @@ void port_boot_acpi(paddr_t rsdp)
 		x86_panic("ACPI: no RSDP found: this machine cannot be used");
 	acpi_list();
 	madt = port_acpi_find("APIC", 0);
-	if (!madt)
+	if (!madt || madt->length < 44)
 		x86_panic("ACPI: no MADT: this machine cannot be used");
 	acpi_madt((const uint8_t *)madt, madt->length);
 	if (!acpi_machine.nr_ioapics)

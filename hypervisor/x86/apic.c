@@ -68,6 +68,7 @@ uint32_t apic_id(void)
 static void apic_icr(uint32_t apicid, uint32_t command)
 {
 	if (x2apic) {
+		__asm__ volatile("mfence; lfence" : : : "memory"); /* this WRMSR waits for no store (SDM vol. 3, 11.12.3) */
 		x86_wrmsr(MSR_X2APIC + APIC_ICR / 16, (uint64_t)apicid << 32 | command);
 		return;
 	}

@@ -61,6 +61,8 @@ static bool fpu_load(const void *area)
 {
 	uint32_t ok = 1;
 
+	/* AMD's CPUs restore the x87 pointers only of a pending exception: else the last guest's would stay to be read. */
+	__asm__ volatile("fninit");
 	if (cpu_features.xsave) {
 		port_set_xcr0(cpu_features.xcr0);
 		__asm__ volatile("1: xrstor64 (%1)\n2:\n"

@@ -297,6 +297,60 @@ static void control(void)
 	CHECK_EITHER("RDPMC of no counter (QEMU has none at all)", trap_seen.vector, TRAP_GP, TRAP_UD);
 }
 
+/* ---- exceptions that a hypervisor hands on: single steps, breakpoints, and NMIs that wait for the IRET ---- */
+
+static unsigned int steps, step_seen, nmi_depth, nmi_worst;
+
+static void on_step(struct trap_regs *r)
+{
+	unsigned long dr6;
+
+	(void)r;
+	__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+	step_seen += dr6 >> 14 & 1;
+	__asm__ volatile("mov %0, %%dr6" : : "r"(0xffff0ff0UL));
+	steps++;
+}
+
+static void on_breakpoint(struct trap_regs *r)
+{
+	(void)r;
+}
+
+static void on_nmi(struct trap_regs *r)
+{
+	uint32_t regs[4];
+
+	(void)r;
+	nmi_worst = ++nmi_depth > nmi_worst ? nmi_depth : nmi_worst;
+	if (trap_count[2] == 1)
+		apic_write(0x300, 0x44400); /* another one to itself */
+	cpu_cpuid(0, 0, regs);
+	nmi_depth--;
+}
+
+static void handed_on(void)
+{
+	uint32_t regs[4];
+
+	trap_set(1, on_step);
+	trap_set(2, on_nmi);
+	trap_set(3, on_breakpoint);
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq\n"
+			 "nop; cpuid; nop\n"
+			 "pushfq; andq $~0x100, (%%rsp); popfq"
+			 : : "a"(0), "c"(0) : "rbx", "rdx", "memory", "cc");
+	CHECK_EQ("single steps, one over an instruction that exits", steps, 6);
+	CHECK_EQ("each named in DR6", step_seen, 6);
+	__asm__ volatile("int3" : : : "memory");
+	CHECK_EQ("INT3", trap_count[3], 1);
+	apic_write(0x300, 0x44400);
+	for (unsigned int i = 0; i < 10; i++)
+		cpu_cpuid(0, 0, regs);
+	CHECK_EQ("both NMIs came", trap_count[2], 2);
+	CHECK_EQ("the second after the IRET of the first", nmi_worst, 1);
+}
+
 void guest_main(void)
 {
 	if (cpu_rdmsr(APIC_BASE_MSR) & 1UL << 10)
@@ -307,4 +361,5 @@ void guest_main(void)
 	register_forms();
 	hole_forms();
 	control();
+	handed_on();
 }

@@ -277,6 +277,20 @@ static void long_without_pae(struct hvm_hw_cpu *c)
 	c->cr4 = 0;
 }
 
+static void pending_reserved_type(struct hvm_hw_cpu *c)
+{
+	c->pending_valid = 1;
+	c->pending_type = 5;
+	c->pending_vector = 13;
+}
+
+static void pending_nmi_as_exception(struct hvm_hw_cpu *c)
+{
+	c->pending_valid = 1;
+	c->pending_type = 3;
+	c->pending_vector = 2;
+}
+
 static void mxcsr_reserved(struct hvm_hw_cpu *c)
 {
 	c->fpu_regs[27] = 0x80;
@@ -295,6 +309,8 @@ static void refusals(void **state)
 	assert_int_equal(load_cpu_with(efer_reserved), -EINVAL);
 	assert_int_equal(load_cpu_with(long_without_pae), -EINVAL);
 	assert_int_equal(load_cpu_with(mxcsr_reserved), -EINVAL);
+	assert_int_equal(load_cpu_with(pending_reserved_type), -EINVAL);
+	assert_int_equal(load_cpu_with(pending_nmi_as_exception), -EINVAL);
 
 	n = append(out, HVM_SAVE_CODE(HEADER), 0, &h, sizeof(h));
 #define REFUSED(type, instance, p, len)                                                   \
@@ -311,6 +327,10 @@ static void refusals(void **state)
 	REFUSED(HVM_SAVE_CODE(MTRR), 2, &m, sizeof(m)); /* no such vCPU */
 	REFUSED(HVM_SAVE_CODE(PIC), 0, x, sizeof(struct hvm_hw_vpic));
 	REFUSED(CPU_XSAVE_CODE, 0, x, 24 + 576); /* no XSAVE on this host */
+	host_xcr0 = 0xe7;
+	x[8] = 0x27; /* a third of AVX-512: the CPU's XSETBV would fault */
+	REFUSED(CPU_XSAVE_CODE, 0, x, 24 + 576);
+	x[8] = 0;
 	host_xcr0 = 7;
 	REFUSED(CPU_XSAVE_CODE, 0, x, 24 + 576); /* xcr0 0 */
 	x[8] = 3;

@@ -150,6 +150,20 @@ static void test_refusals(void **state)
 	assert_idle();
 }
 
+/* Pages of the hypervisor do not keep their domain alive: granting one would leave a pin that nobody can drop. */
+static void test_shared_page_refused(void **state)
+{
+	mfn_t m;
+
+	assert_int_equal(grant_frame(dom[1], 0, false, &m), 0);
+	assert_int_equal(p2m_map(dom[1], GFN(FREE_GFN), m, 0, P2M_SHARED), 0);
+	give(dom[1], 9, 0, FREE_GFN, 0);
+	assert_int_equal(map(dom[0], dom[1], 9, FREE_GFN, 0).status, GNTST_bad_page);
+	assert_int_equal(frame_refs(m), 2);
+	assert_int_equal(v1(dom[1], 9)->flags, GTF_permit_access);
+	assert_idle();
+}
+
 static void test_readers_and_writers(void **state)
 {
 	struct gnttab_map_grant_ref r, w;
@@ -655,6 +669,7 @@ int main(void)
 		T(test_dying_mapper),	   T(test_dying_grantor),	     T(test_copy),
 		T(test_copy_refusals),	   T(test_version_2),		     T(test_sub_page),
 		T(test_table),		   T(test_swap),		     T(test_hostile),
+		T(test_shared_page_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

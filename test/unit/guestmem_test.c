@@ -232,6 +232,25 @@ static void test_windows(void **state)
 	assert_int_equal(host_windows(), 0);
 }
 
+/* The last two windows on any frames hold at once, however many there were before. */
+static void test_two_windows(void **state)
+{
+	mfn_t m[12];
+
+	for (unsigned i = 0; i < 12; i++)
+		m[i] = p2m_lookup(&b, GFN(i)).mfn;
+	for (unsigned first = 0; first < 8; first++) {
+		for (unsigned i = 0; i < 8; i++)
+			guestmem_window(m[i]);
+		guestmem_window(m[first]);
+		guestmem_window(m[11]);
+		assert_int_equal(host_mappings(m[first]), 1);
+		assert_int_equal(host_mappings(m[11]), 1);
+		guestmem_end();
+	}
+	assert_int_equal(host_windows(), 0);
+}
+
 /* A type change is seen by the next copy although the window was there. */
 static void test_types(void **state)
 {
@@ -307,6 +326,7 @@ int main(void)
 		TEST(test_fault_codes),	      TEST(test_other_modes),
 		TEST(test_windows),	      TEST(test_types),
 		TEST(test_two_cpus),	      TEST(test_random),
+		TEST(test_two_windows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

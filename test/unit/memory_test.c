@@ -255,6 +255,9 @@ static void test_foreign(void **state)
 	assert_int_equal(batch(dom[0], DOMID_SELF, 1, ERRS), 0);
 	get(dom[0], ERRS, err, sizeof(err[0]));
 	assert_int_equal(err[0], -ESRCH);
+	assert_int_equal(batch(dom[0], 0, 1, ERRS), 0); /* itself by number */
+	get(dom[0], ERRS, err, sizeof(err[0]));
+	assert_int_equal(err[0], -ESRCH);
 	assert_int_equal(dom[0]->foreign_maps, 1);
 	put(dom[1], LIST, idx, sizeof(idx));
 	put(dom[1], LIST2, gfn, sizeof(gfn));
@@ -367,6 +370,72 @@ static void test_pod_and_figures(void **state)
 	assert_int_equal(call(dom[1], XENMEM_current_reservation, PAGE), -EPERM);
 }
 
+/* What a guest asks for itself: no promises of frames, no width below a page. */
+static void test_populate_hostile(void **state)
+{
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 512, 2, 9, XENMEMF_populate_on_demand), 0);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, 1, 512, 2, 0, XENMEMF_populate_on_demand), 0);
+	assert_int_equal(dom[1]->p2m.pod_entries, 0);
+	for (unsigned bits = 1; bits <= PAGE_SHIFT; bits++)
+		assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 512, 1, 0, XENMEMF_address_bits(bits)), 0);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 512, 1, 0, XENMEMF_address_bits(40)), 1);
+	assert_int_equal(dom[1]->frames, WORLD_RAM + 1);
+}
+
+/* Nothing can be put into the map of a domain that was taken apart but is still held. */
+static void test_dead_target(void **state)
+{
+	struct xen_add_to_physmap x = { .domid = 2, .space = XENMAPSPACE_shared_info, .gpfn = 200 };
+
+	domain_hold(dom[2]);
+	while (domain_kill(dom[2]) == -ERESTART)
+		;
+	put(dom[0], PAGE, &x, sizeof(x));
+	assert_int_equal(call(dom[0], XENMEM_add_to_physmap, PAGE), -EINVAL);
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 2, 512, 1, 9, XENMEMF_populate_on_demand), 0);
+	domain_put(dom[2]);
+	dom[2] = NULL;
+	domain_reap();
+}
+
+/* A move that finds no memory for a table leaves both frames where they are. */
+static void test_move_without_memory(void **state)
+{
+	struct xen_add_to_physmap x = { .domid = 2, .space = XENMAPSPACE_gmfn, .idx = 600, .gpfn = 10 };
+	mfn_t there = p2m_lookup(dom[2], GFN(10)).mfn, from;
+
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 2, 512, 1, 9, 0), 1);
+	from = p2m_lookup(dom[2], GFN(600)).mfn;
+	assert_int_equal(p2m_lookup(dom[2], GFN(600)).order, 9);
+	dom[2]->p2m.pool_frames = dom[2]->p2m.table_frames;
+	put(dom[0], PAGE, &x, sizeof(x));
+	assert_int_equal(call(dom[0], XENMEM_add_to_physmap, PAGE), -ENOMEM);
+	assert_int_equal(p2m_lookup(dom[2], GFN(10)).mfn.n, there.n);
+	assert_int_equal(p2m_lookup(dom[2], GFN(600)).mfn.n, from.n);
+	/* the other way round the target cannot be split */
+	x.idx = 10;
+	x.gpfn = 600;
+	put(dom[0], PAGE, &x, sizeof(x));
+	assert_int_equal(call(dom[0], XENMEM_add_to_physmap, PAGE), -ENOMEM);
+	assert_int_equal(p2m_lookup(dom[2], GFN(10)).mfn.n, there.n);
+	assert_int_equal(p2m_lookup(dom[2], GFN(600)).mfn.n, from.n);
+	assert_int_equal(dom[2]->frames, WORLD_RAM + 512);
+}
+
+/* A device model's rights end with its target, not with the target's number. */
+static void test_device_model(void **state)
+{
+	dom[1]->dm_target = 2;
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, 2, 512, 1, 0, 0), 1);
+	while (domain_kill(dom[2]) == -ERESTART)
+		;
+	domain_reap();
+	assert_null(domain_find(2));
+	dom[2] = world_domain(2);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, 2, 512, 1, 0, 0), 0);
+	assert_int_equal(dom[2]->frames, WORLD_RAM);
+}
+
 static void test_claim(void **state)
 {
 	struct xen_memory_reservation r = { .nr_extents = 500, .domid = 1 };
@@ -463,7 +532,8 @@ int main(void)
 		TEST(test_direct_mapped),     TEST(test_add_spaces),	   TEST(test_add_range),
 		TEST(test_foreign),	      TEST(test_foreign_outlives), TEST(test_acquire_resource),
 		TEST(test_memory_map),	      TEST(test_pod_and_figures),  TEST(test_claim),
-		TEST(test_compat),
+		TEST(test_compat),	      TEST(test_populate_hostile), TEST(test_dead_target),
+		TEST(test_device_model),      TEST(test_move_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

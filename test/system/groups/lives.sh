@@ -68,7 +68,7 @@ renamed() {
 	tell twice "$1"
 	eventually said twice 'tiny: up' 2
 	[ "$(xl domid twice)" != "$first" ]
-	same "$(xl domname "$first")" twice-1 'name of the old domain'
+	[[ $(xl domname "$first") == twice-?* ]]
 	destroy_all
 }
 
@@ -95,7 +95,8 @@ test_on_crash() {
 image() {
 	same "$(head -c 4 "$1" | tail -c 3)" ELF 'magic of the image'
 	[ "$(stat -c %s "$1")" -gt 16000000 ]
-	grep -qaF 'tiny: got ?' "$1"
+	# The grep of dom0 reads a line as far as its first zero byte.
+	tr '\0' '\n' <"$1" | grep -qaF 'tiny: got'
 	rm "$1"
 }
 
@@ -107,12 +108,13 @@ test_dump_core() {
 	eventually said dump 'tiny: got x'
 }
 
+# The dump looks at every page number below the guest's highest, close to 4 GiB: this takes a while.
 test_on_crash_coredump() {
 	mkdir -p /var/lib/xen/dump
-	tiny_up core 'on_crash = "coredump-destroy"'
+	tiny_up core 'on_crash = "coredump-restart"'
 	tell core c
-	eventually gone core
+	until said core 'tiny: up' 2; do
+		sleep 1
+	done
 	image /var/lib/xen/dump/core*
-	again c 'on_crash = "coredump-restart"'
-	image /var/lib/xen/dump/again*
 }
