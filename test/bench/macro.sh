@@ -99,8 +99,8 @@ start() {
 		done >>"$work/start.$h.rows"
 	fi
 	awk '{ at[$2] = $3 } END {
-		if ("built" in at) printf "ROW build %d\n", at["built"] - at["first"]
-		if ("end" in at) printf "ROW user %d\n", at["end"]
+		if ("built" in at) printf "ROW build %.0f\n", at["built"] - at["first"]
+		if ("end" in at) printf "ROW user %.0f\n", at["end"]
 	}' "$work/start.$h.rows"
 }
 

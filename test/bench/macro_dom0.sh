@@ -60,8 +60,9 @@ insmod $bench/brd.ko rd_nr=1 rd_size=65536
 ip addr add 10.9.9.1/24 dev xenbr0
 config 256 1 'kernel = "/bench/vmlinuz"' 'ramdisk = "/bench/initrd"' 'extra = "console=hvc0 quiet"' \
 	'disk = [ "phy:/dev/ram0,xvda,w" ]' 'vif = [ "mac=00:16:3e:00:00:01,bridge=xenbr0" ]'
-$bench/macro run debianxl xl create -q /tmp/bench.cfg
-$bench/macro run debianinit $bench/macro until $log @@INIT || row failed debianinit
+# The inner row is when xl returns, the outer one when the guest's first process runs.
+$bench/macro run debianinit sh -c "$bench/macro run debianxl xl create -q /tmp/bench.cfg &&
+	$bench/macro until $log @@INIT" || row failed debianinit
 $bench/macro sink netout 5001 2
 $bench/macro send 10.9.9.2 5002 33554432 2
 $bench/macro until $log @@DONE || tail -n 5 $log

@@ -73,16 +73,17 @@ test_three_vcpus() {
 	inside two 'for cpu in 0 1; do taskset -c $cpu md5sum /usr/bin/perl & done; wait %1 && wait %2'
 	xl vcpu-set two 1
 	inside two 'until [ "$(nproc)" = 1 ]; do sleep 0.1; done'
-	xl vcpu-set two 2
-	inside two 'until [ -d /sys/devices/system/cpu/cpu1/topology ] || echo 1 2>/dev/null >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done'
-	inside two 'until [ "$(nproc)" = 2 ]; do sleep 0.1; done; taskset -c 1 true'
+	xl vcpu-set --ignore-host two 2
+	inside two 'until echo 1 >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done 2>/dev/null'
+	inside two '[ "$(nproc)" = 2 ] && taskset -c 1 true'
 }
 
 write_and_read() {
 	inside "$1" "yes 'pattern of $1' | head -c 8388608 >/tmp/pattern"
 	inside "$1" 'dd if=/tmp/pattern of=/dev/xvdb bs=64k oflag=direct 2>/dev/null'
 	inside "$1" 'echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/xvdb bs=32k count=256 2>/dev/null | cmp - /tmp/pattern'
-	inside "$1" 'dd if=/dev/xvdb bs=4k skip=1000 count=32 iflag=direct 2>/dev/null | cmp - <(tail -c +4096001 /tmp/pattern | head -c 131072)'
+	inside "$1" 'dd if=/tmp/pattern of=/tmp/part bs=4k skip=1000 count=32 2>/dev/null'
+	inside "$1" 'dd if=/dev/xvdb bs=4k skip=1000 count=32 iflag=direct 2>/dev/null | cmp - /tmp/part'
 }
 test_three_disks() { together write_and_read; }
 
@@ -103,7 +104,7 @@ disk_and_net() {
 }
 test_three_disks_and_net() { together disk_and_net; }
 
-test_three_end() {
+test_three_shutdown() {
 	local guest
 	timeout 300 xl shutdown -a -w
 	for guest in $guests; do
@@ -118,7 +119,7 @@ test_three_end() {
 	rm /tmp/three.img
 	sync
 	eventually holdings_are "$(cat /tmp/holdings)"
-	freed() { [ "$(free_kib)" -ge $(($(cat /tmp/free) - 512)) ]; }
+	# Three guests at once let dom0's own page tables and handle tables grow by about 100 KiB, which stay.
+	freed() { [ "$(free_kib)" -ge $(($(cat /tmp/free) - 256)) ]; }
 	eventually freed
-	echo "free: $(cat /tmp/free) KiB, then $(free_kib) KiB"
 }
