@@ -6,7 +6,7 @@
 build='gcc make binutils libc6-dev libxen-dev liblzma-dev libzstd-dev zlib1g-dev liblz4-dev'
 # run: the emulator, and what assembles the images of dom0 and of the guest.
 run='qemu-system-x86 seabios mmdebstrap cpio kmod e2fsprogs xz-utils zstd lz4 gzip binutils apt dpkg'
-test="$run gcc libc6-dev libxen-dev libcmocka-dev python3 clang-14 libclang-rt-14-dev cloc gdb xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common ovmf"
+test="$run gcc libc6-dev libxen-dev libcmocka-dev python3 clang-14 clang-format-14 libclang-rt-14-dev cloc git gdb xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common ovmf"
 
 wanted=
 for group in "${@:-all}"; do

@@ -107,8 +107,10 @@ static bool is(const char sig[4], const char *name)
 /* Tables of things the hypervisor keeps to itself, or that would be wrong for virtual CPUs. */
 static bool hidden(const char sig[4])
 {
-	static const char names[][5] = { "APIC", "FACP", "DMAR", "IVRS", "HPET", "SRAT", "SLIT", "MPST", "PMTT", "MSCT",
-					 "HMAT", "BERT", "ERST", "EINJ", "HEST", "WSMT", "PPTT", "CPEP", "XSDT", "RSDT" };
+	static const char names[][5] = {
+		"APIC", "FACP", "DMAR", "IVRS", "HPET", "SRAT", "SLIT", "MPST", "PMTT", "MSCT",
+		"HMAT", "BERT", "ERST", "EINJ", "HEST", "WSMT", "PPTT", "CPEP", "XSDT", "RSDT"
+	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (is(sig, names[i]))
@@ -169,8 +171,8 @@ static uint64_t put_madt(struct writer *w, unsigned vcpus)
 static void hide_sleep_states(uint8_t *aml, size_t n)
 {
 	for (size_t i = 0; i + 5 <= n; i++)
-		if (aml[i] == 0x08 && aml[i + 1] == '_' && aml[i + 2] == 'S' && aml[i + 3] >= '1' && aml[i + 3] <= '4' &&
-		    aml[i + 4] == '_')
+		if (aml[i] == 0x08 && aml[i + 1] == '_' && aml[i + 2] == 'S' && aml[i + 3] >= '1' &&
+		    aml[i + 3] <= '4' && aml[i + 4] == '_')
 			aml[i + 1] = 'X';
 }
 
@@ -201,7 +203,8 @@ static uint64_t put_dsdt(struct writer *w, uint64_t address, struct acpi0 *out)
 	out->pm1_s5 = find_s5((const uint8_t *)machine, machine->length);
 	h = reserve(w, machine->length, &gpa);
 	if (!h) {
-		log_warn("dom0: the DSDT (%u bytes) is too large to copy; sleep states S1-S4 stay visible", machine->length);
+		log_warn("dom0: the DSDT (%u bytes) is too large to copy; sleep states S1-S4 stay visible",
+			 machine->length);
 		return address;
 	}
 	memcpy(h, machine, machine->length);

@@ -27,7 +27,7 @@ struct boot_info {
 	struct {
 		uint64_t start, end;
 		uint32_t type; /* E820_* numbers: 1 RAM, 2 reserved, 3 ACPI, 4 NVS, 5 unusable */
-	} ram[BOOT_MAX_RAM]; /* sorted, not overlapping */
+	} ram[BOOT_MAX_RAM];   /* sorted, not overlapping */
 	unsigned nr_ram;
 	uint64_t rsdp; /* machine address of the ACPI RSDP, 0 = search the BIOS area */
 	bool efi;
@@ -39,7 +39,7 @@ struct boot_options {
 	char console[32];
 	uint32_t com1_baud;
 	uint16_t com1_port;
-	int loglvl, guest_loglvl;   /* enum log_level shown */
+	int loglvl, guest_loglvl;	 /* enum log_level shown */
 	uint64_t dom0_mem, dom0_mem_max; /* bytes, 0 = default */
 	uint32_t dom0_max_vcpus;
 	bool noreboot;
@@ -56,7 +56,7 @@ void cmdline_parse(const char *s); /* unknown option: a warning; bad value: a me
 void boot_release_kernel_room(void);
 /* The modules were copied: their frames become free. */
 void boot_release_modules(void);
-int dom0_build(void);		   /* 0 or -errno after one clear message */
+int dom0_build(void); /* 0 or -errno after one clear message */
 /*
  * Writes dom0's tables (RSDP, XSDT, rewritten MADT; others passed by address) into buf, whose guest-physical address is gpa.
  * Returns the size used, or -errno. rsdp_gpa is set. PM1a control port and MCFG are returned for trapping.

@@ -29,8 +29,8 @@ static bool parse_level(const char *value, int *out)
 		char name[8];
 		int level;
 	} levels[] = {
-		{ "none", -1 }, { "error", LOG_ERR }, { "warning", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG },
-		{ "all", LOG_DEBUG },
+		{ "none", -1 },	      { "error", LOG_ERR },   { "warning", LOG_WARN },
+		{ "info", LOG_INFO }, { "debug", LOG_DEBUG }, { "all", LOG_DEBUG },
 	};
 	size_t n = 0;
 

@@ -23,13 +23,13 @@
 #include "port/blob.h"
 #include "port/machine.h"
 
-#define MIB		 (1ull << 20)
-#define LOW_LIMIT	 (4096 * MIB)
-#define EARLY_LIMIT	 (1024 * MIB) /* Linux reads its start info through page tables that reach no further */
-#define MIN_DOM0	 (128 * MIB)
-#define ACPI_BYTES	 (64u << 10)
-#define MAX_MEMMAP	 (2 * BOOT_MAX_RAM + PLACE_MAX)
-#define SWIOTLB		 " swiotlb=force"
+#define MIB	    (1ull << 20)
+#define LOW_LIMIT   (4096 * MIB)
+#define EARLY_LIMIT (1024 * MIB) /* Linux reads its start info through page tables that reach no further */
+#define MIN_DOM0    (128 * MIB)
+#define ACPI_BYTES  (64u << 10)
+#define MAX_MEMMAP  (2 * BOOT_MAX_RAM + PLACE_MAX)
+#define SWIOTLB	    " swiotlb=force"
 
 /* Start info, module list, memory map and command lines, as laid out in the domain. */
 struct start_block {
@@ -162,7 +162,8 @@ static int place_everything(void)
 	b.initrd = boot_info.nr_modules > 1 ? place_top(&b.place, boot_info.module[1].size, LOW_LIMIT) : ~0ull;
 	b.scratch = place_largest(&b.place, LOW_LIMIT);
 	if (!b.acpi || !b.block || !b.loader || !b.kernel || !b.initrd) {
-		log_err("dom0: its low memory has no room for a kernel of %lu KiB and an initrd of %lu KiB; give it more (dom0_mem=)",
+		log_err("dom0: its low memory has no room for a kernel of %lu KiB and an initrd of %lu KiB; give it "
+			"more (dom0_mem=)",
 			kernel->size >> 10, boot_info.nr_modules > 1 ? boot_info.module[1].size >> 10 : 0);
 		return -ENOMEM;
 	}
@@ -272,9 +273,9 @@ static void make_start_info(void)
 		lib_strlcpy(block.initrd_args, initrd->args, sizeof(block.initrd_args));
 	}
 	for (unsigned i = 0; i < b.nr_e820; i++)
-		block.memmap[i] = (struct hvm_memmap_table_entry){
-			.addr = b.e820[i].addr, .size = b.e820[i].size, .type = b.e820[i].type
-		};
+		block.memmap[i] = (struct hvm_memmap_table_entry){ .addr = b.e820[i].addr,
+								   .size = b.e820[i].size,
+								   .type = b.e820[i].type };
 	lib_snprintf(block.cmdline, sizeof(block.cmdline), "%s%s", kernel->args, SWIOTLB);
 	write_guest(b.block, &block, sizeof(block));
 }
@@ -344,13 +345,14 @@ static int choose_memory(void)
 		want = default_memory(total);
 	want = ALIGN_DOWN(want, PAGE_SIZE);
 	if (want > most_memory(total)) {
-		log_err("dom0: %lu MiB (dom0_mem=) are more than the %lu MiB that it can have of this machine; give it less",
+		log_err("dom0: %lu MiB (dom0_mem=) are more than the %lu MiB that it can have of this machine; give it "
+			"less",
 			want >> 20, most_memory(total) >> 20);
 		return -ENOMEM;
 	}
 	if (want < MIN_DOM0)
-		log_warn("dom0: %lu MiB are little for a Linux kernel; give it at least %llu MiB (dom0_mem=)", want >> 20,
-			 MIN_DOM0 >> 20);
+		log_warn("dom0: %lu MiB are little for a Linux kernel; give it at least %llu MiB (dom0_mem=)",
+			 want >> 20, MIN_DOM0 >> 20);
 	got = choose_ram(want);
 	log_info("dom0: %lu MiB of RAM, %u vCPU%s, 1:1 (no IOMMU is driven: its devices are not confined)", got >> 20,
 		 b.d->max_vcpus, b.d->max_vcpus == 1 ? "" : "s");
@@ -403,7 +405,8 @@ int dom0_build(void)
 	if (!rc)
 		rc = connect_hardware();
 	if (rc) {
-		log_err("dom0: too little memory is left for its page tables (error %d); give it less (dom0_mem=)", -rc);
+		log_err("dom0: too little memory is left for its page tables (error %d); give it less (dom0_mem=)",
+			-rc);
 		return rc;
 	}
 	make_start_info();

@@ -20,12 +20,12 @@
 #include "port/boot.h"
 #include "port/machine.h"
 
-#define MIN_RAM		 (64ull << 20)
-#define MAX_TAKEN	 (BOOT_MAX_MODULES + 17)
-#define LOW_END		 0xa0000ull
-#define BELOW_4G	 BIT(32)
-#define TYPE_RAM	 1
-#define ENOUGH_RAM	 (192ull << 20) /* so much, and the room for dom0's kernel can be kept */
+#define MIN_RAM	   (64ull << 20)
+#define MAX_TAKEN  (BOOT_MAX_MODULES + 17)
+#define LOW_END	   0xa0000ull
+#define BELOW_4G   BIT(32)
+#define TYPE_RAM   1
+#define ENOUGH_RAM (192ull << 20) /* so much, and the room for dom0's kernel can be kept */
 
 struct taken {
 	uint64_t start, end;
@@ -129,7 +129,8 @@ static void check_start(void)
 {
 	if (!boot_info.nr_modules)
 		log_err("no modules: the boot loader must give dom0's kernel as the first and its initrd as the second "
-			"(GRUB: multiboot2 gossamer.elf, module2 vmlinuz, module2 initrd; QEMU: -initrd vmlinuz,initrd)");
+			"(GRUB: multiboot2 gossamer.elf, module2 vmlinuz, module2 initrd; QEMU: -initrd "
+			"vmlinuz,initrd)");
 	else if (ram_total() < MIN_RAM)
 		log_err("too little memory: %lu MiB, at least %llu MiB are needed; give the machine more",
 			ram_total() >> 20, MIN_RAM >> 20);

@@ -15,11 +15,11 @@
 #define MB1_MMAP    BIT(6)
 #define MB1_LOADER  BIT(9)
 
-#define RAW_MAX 256
-#define TYPE_RAM 1u
+#define RAW_MAX	      256
+#define TYPE_RAM      1u
 #define TYPE_RESERVED 2u
-#define TYPE_ACPI 3u
-#define TYPE_NVS 4u
+#define TYPE_ACPI     3u
+#define TYPE_NVS      4u
 #define TYPE_UNUSABLE 5u
 
 struct mb1_info {

@@ -112,7 +112,7 @@ static void put_line(const char *prefix, const char *fmt, va_list ap) REQUIRES(&
 }
 
 static void log_line(const char *prefix, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
-	REQUIRES(&console_lock);
+REQUIRES(&console_lock);
 static void log_line(const char *prefix, const char *fmt, ...)
 {
 	va_list ap;
@@ -299,7 +299,8 @@ void panic(const char *fmt, ...) NO_LOCK_CHECK
 	int none = -1;
 	va_list ap;
 
-	if (!__atomic_compare_exchange_n(&panic_cpu, &none, (int)port_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+	if (!__atomic_compare_exchange_n(&panic_cpu, &none, (int)port_cpu(), false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED)) {
 		if (none == (int)port_cpu())
 			port_halt(); /* a panic within a panic */
 		for (;;)

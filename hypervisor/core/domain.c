@@ -367,7 +367,10 @@ static void machine_ends(struct domain *d, uint8_t code)
 	}
 	if (code != SHUTDOWN_reboot)
 		log_err("hardware domain d%u %s (shutdown code %u)", d->id,
-			code == SHUTDOWN_crash ? "crashed" : code == SHUTDOWN_watchdog ? "missed its watchdog" : "ended", code);
+			code == SHUTDOWN_crash	    ? "crashed"
+			: code == SHUTDOWN_watchdog ? "missed its watchdog"
+						    : "ended",
+			code);
 	if (domain_no_reboot && code != SHUTDOWN_reboot) {
 		log_err("'noreboot' was given on the command line: the machine halts");
 		port_halt();
@@ -505,7 +508,8 @@ void domain_dump(void)
 		struct vcpu *v;
 
 		id = d->id;
-		log_info("d%u: %lu frames of at most %ld, %lu page-table pages, %u ports, %u grants used, %u mapped, refs %u%s%s",
+		log_info("d%u: %lu frames of at most %ld, %lu page-table pages, %u ports, %u grants used, %u mapped, "
+			 "refs %u%s%s",
 			 d->id, d->frames, (long)d->max_frames, d->p2m.table_frames, evtchn_active(d),
 			 grant_active_count(d), grant_maptrack_count(d), d->refs, d->is_dying ? ", dying" : "",
 			 d->is_shut_down ? ", shut down" : "");

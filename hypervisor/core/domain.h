@@ -18,7 +18,7 @@
 #include "lib/types.h"
 #include "lib/xen.h"
 
-#define DOMAIN_MAX_VCPUS 128
+#define DOMAIN_MAX_VCPUS  128
 #define DOMAIN_MAX_PARAMS HVM_NR_PARAMS
 
 struct hvm_domain; /* hvm/ */
@@ -41,22 +41,22 @@ struct vcpu {
 	/* The ABI's per-vCPU page, always mapped: in shared_info (vCPUs < 32), registered, or a dummy. */
 	struct vcpu_info *info;
 	struct vcpu_info *spare_info; /* used while there is no other place */
-	void *info_vmap;	  /* page mapping to undo, when registered */
-	mfn_t info_mfn;		  /* referenced frame, when registered */
+	void *info_vmap;	      /* page mapping to undo, when registered */
+	mfn_t info_mfn;		      /* referenced frame, when registered */
 
 	struct timer singleshot, periodic, poll;
 	uint64_t periodic_ns;
-	bool initialised;	  /* has a start state (VCPUOP_initialise, INIT-SIPI, domctl) */
+	bool initialised; /* has a start state (VCPUOP_initialise, INIT-SIPI, domctl) */
 
-	gva_t runstate_gva;	  /* registered runstate area, 0 = none; as the guest gave it */
-	gpa_t runstate_gpa[2];	  /* where it starts and its second page, translated at registration */
-	uint64_t runstate_stamp;  /* state_entered of what was written last */
-	bool runstate_compat;	  /* registered by a 32-bit caller */
+	gva_t runstate_gva;	 /* registered runstate area, 0 = none; as the guest gave it */
+	gpa_t runstate_gpa[2];	 /* where it starts and its second page, translated at registration */
+	uint64_t runstate_stamp; /* state_entered of what was written last */
+	bool runstate_compat;	 /* registered by a 32-bit caller */
 	gva_t time_gva;
 	gpa_t time_gpa;
 
-	uint32_t poll_port;	  /* single-port poll: which, 0 = several */
-	uint32_t virq_port[24];	  /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
+	uint32_t poll_port;	       /* single-port poll: which, 0 = several */
+	uint32_t virq_port[24];	       /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
 	struct evtchn_fifo_vcpu *fifo; /* FIFO control block state, core/evtchn_fifo.c; NULL */
 	bool poll_result_pending;      /* SCHEDOP_poll resumed: done, do not poll again */
 
@@ -70,34 +70,34 @@ struct vcpu {
 struct domain {
 	domid_t id;
 	spinlock_t lock;
-	struct domain *next;	/* list by domid; domain_list_lock */
-	uint32_t refs;		/* atomic; the list holds one until the domain is unlisted */
-	uint32_t rights;	/* RIGHT_* */
+	struct domain *next; /* list by domid; domain_list_lock */
+	uint32_t refs;	     /* atomic; the list holds one until the domain is unlisted */
+	uint32_t rights;     /* RIGHT_* */
 	uint8_t uuid[16];
-	uint32_t options;	/* XEN_DOMCTL_CDF_* it was created with */
-	uint32_t emulation;	/* XEN_X86_EMU_* */
-	bool direct_mapped;	/* RAM is 1:1 (no IOMMU): frames come back only at their own gfn */
+	uint32_t options;   /* XEN_DOMCTL_CDF_* it was created with */
+	uint32_t emulation; /* XEN_X86_EMU_* */
+	bool direct_mapped; /* RAM is 1:1 (no IOMMU): frames come back only at their own gfn */
 
-	bool is_dying;		/* domain_kill() began; lock */
-	bool is_shut_down;	/* lock */
+	bool is_dying;	   /* domain_kill() began; lock */
+	bool is_shut_down; /* lock */
 	uint8_t shutdown_code;
-	bool created_paused;	/* the tool stack's initial pause; cleared by the first unpause */
-	uint32_t pause_count;	/* atomic: sched_domain_pause() */
+	bool created_paused;	  /* the tool stack's initial pause; cleared by the first unpause */
+	uint32_t pause_count;	  /* atomic: sched_domain_pause() */
 	uint32_t ctl_pause_count; /* XEN_DOMCTL_pausedomain nesting; lock */
-	unsigned kill_step;	/* where domain_kill() goes on */
+	unsigned kill_step;	  /* where domain_kill() goes on */
 
 	uint32_t max_vcpus;
-	struct vcpu **vcpu;	/* max_vcpus pointers; NULL until made */
+	struct vcpu **vcpu; /* max_vcpus pointers; NULL until made */
 
 	uint64_t frames;	/* frames owned; frame lock */
 	uint64_t max_frames;	/* XEN_DOMCTL_max_mem; ~0 = no limit */
 	uint64_t claimed;	/* outstanding claim; frame lock */
 	uint32_t foreign_maps;	/* P2M_FOREIGN entries in this domain's p2m */
-	uint32_t shared_frames;	/* FRAME_SHARED pages of it; frame lock */
+	uint32_t shared_frames; /* FRAME_SHARED pages of it; frame lock */
 
 	struct shared_info *shared_info; /* heap page, FRAME_SHARED */
-	uint64_t shared_info_gfn; /* where the guest has it, ~0 = nowhere */
-	bool compat_shinfo;	/* the guest reads shared_info and vcpu_info in their 32-bit layout */
+	uint64_t shared_info_gfn;	 /* where the guest has it, ~0 = nowhere */
+	bool compat_shinfo;		 /* the guest reads shared_info and vcpu_info in their 32-bit layout */
 	struct p2m p2m;
 	struct evtchn_domain evtchn;
 	struct grant_table grant;
@@ -105,7 +105,7 @@ struct domain {
 	struct cpuid_policy *cpuid; /* hvm/cpuid.h */
 
 	uint64_t params[64];	/* HVM_PARAM_* (DOMAIN_MAX_PARAMS <= 64); lock */
-	struct e820entry *e820;	/* XENMEM_set_memory_map; heap_alloc(e820_nr * sizeof) */
+	struct e820entry *e820; /* XENMEM_set_memory_map; heap_alloc(e820_nr * sizeof) */
 	uint32_t e820_nr;
 	uint32_t vm_assist;
 	uint32_t global_virq_port[24]; /* global VIRQs it bound, 0 = none; evtchn.lock */
@@ -114,16 +114,16 @@ struct domain {
 	uint32_t tsc_mode, tsc_khz, tsc_incarnation;
 	int64_t time_offset_seconds;
 	struct timer watchdog[2]; /* SCHEDOP_watchdog */
-	uint8_t watchdogs;	/* bit per watchdog that the guest holds */
-	uint64_t cpu_time_dead;	/* ns its freed vCPUs ran */
+	uint8_t watchdogs;	  /* bit per watchdog that the guest holds */
+	uint64_t cpu_time_dead;	  /* ns its freed vCPUs ran */
 	uint32_t ssidref;
-	domid_t dm_target;	/* the domain it is device model for, DOMID_INVALID */
+	domid_t dm_target; /* the domain it is device model for, DOMID_INVALID */
 };
 
 extern spinlock_t domain_list_lock;
 
 struct domain_config {
-	domid_t id;		/* 0..DOMID_FIRST_RESERVED-1; DOMID_INVALID = choose */
+	domid_t id; /* 0..DOMID_FIRST_RESERVED-1; DOMID_INVALID = choose */
 	uint32_t max_vcpus;
 	uint32_t max_evtchn_port;
 	int max_grant_frames, max_maptrack_frames;
@@ -140,11 +140,11 @@ extern bool domain_no_reboot; /* boot option: the machine halts instead of reboo
 void domain_init(void);
 /* Paused, without memory. 0, -EEXIST, -ENOMEM, -EINVAL. *out holds no extra reference (the list's keeps it). */
 int domain_create(const struct domain_config *c, struct domain **out);
-struct domain *domain_get(domid_t id);	/* a reference, or NULL; DOMID_SELF is not understood here */
+struct domain *domain_get(domid_t id); /* a reference, or NULL; DOMID_SELF is not understood here */
 /* DOMID_SELF or a number, as hypercalls give it. */
 struct domain *domain_get_for(struct domain *caller, domid_t id);
-void domain_hold(struct domain *d);	/* one more reference */
-void domain_put(struct domain *d);	/* the last one delists it; its memory goes at the next domain_reap() */
+void domain_hold(struct domain *d); /* one more reference */
+void domain_put(struct domain *d);  /* the last one delists it; its memory goes at the next domain_reap() */
 /* Frees domains whose last reference went. Run loop only: no lock held, no pointer to such a domain in use. */
 void domain_reap(void);
 /* Without taking a reference: for code that knows one is held (frame.c: a frame's owner lives while it owns frames). */
@@ -160,15 +160,16 @@ void domain_resume(struct domain *d); /* XEN_DOMCTL_resumedomain */
 void domain_crash(struct domain *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 struct vcpu *domain_vcpu(struct domain *d, uint32_t id); /* NULL when it does not exist */
-int domain_vcpu_create(struct domain *d, uint32_t id);	 /* down, with info in shared_info or dummy; 0, -EINVAL, -ENOMEM */
+int domain_vcpu_create(struct domain *d,
+		       uint32_t id); /* down, with info in shared_info or dummy; 0, -EINVAL, -ENOMEM */
 /* The guest told what width its kernel has (hypercall page, callback): shared_info is laid out for it from now on. */
 void domain_latch_layout(struct domain *d, bool is_32bit);
 /* VCPUOP_register_vcpu_info: 0, -EINVAL, -EBUSY, -ENOMEM. */
 int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset);
 void domain_dump(void); /* debug key q */
 
-#define for_each_vcpu(d, v)                                                       \
-	for (uint32_t i_ = 0; i_ < (d)->max_vcpus; i_++)                          \
+#define for_each_vcpu(d, v)                                                                                            \
+	for (uint32_t i_ = 0; i_ < (d)->max_vcpus; i_++)                                                               \
 		if (((v) = (d)->vcpu[i_]) != NULL)
 
 #endif

@@ -16,7 +16,7 @@
 #include "port/guest.h"
 
 _Static_assert(sizeof(struct evtchn) == 32, "ports fill pages");
-_Static_assert(EVTCHN_PER_BUCKET * EVTCHN_BUCKETS >= EVTCHN_FIFO_NR_CHANNELS, "enough buckets");
+_Static_assert(EVTCHN_PER_BUCKET *EVTCHN_BUCKETS >= EVTCHN_FIFO_NR_CHANNELS, "enough buckets");
 
 static uint16_t virq_handler[NR_VIRQS]; /* domid + 1 that XEN_DOMCTL_set_virq_handler named, 0 = none; atomic */
 

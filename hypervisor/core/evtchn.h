@@ -17,12 +17,12 @@ struct evtchn_fifo;
 
 struct evtchn_domain { /* embedded in struct domain */
 	spinlock_t lock;
-	struct evtchn **buckets; /* heap page(s) of pointers to heap pages of ports */
-	uint32_t nr_ports;	 /* ports that have an object: [0, nr_ports) */
-	uint32_t max_port;	 /* highest port allowed (createdomain max_evtchn_port) */
-	uint32_t active;	 /* ports in use (state != closed) */
-	uint32_t first_free;	 /* no closed port below this one */
-	bool pollers;		 /* a vCPU has used SCHEDOP_poll; atomic, never cleared */
+	struct evtchn **buckets;  /* heap page(s) of pointers to heap pages of ports */
+	uint32_t nr_ports;	  /* ports that have an object: [0, nr_ports) */
+	uint32_t max_port;	  /* highest port allowed (createdomain max_evtchn_port) */
+	uint32_t active;	  /* ports in use (state != closed) */
+	uint32_t first_free;	  /* no closed port below this one */
+	bool pollers;		  /* a vCPU has used SCHEDOP_poll; atomic, never cleared */
 	struct evtchn_fifo *fifo; /* NULL: 2-level ABI */
 };
 
@@ -45,8 +45,8 @@ int evtchn_bind_vcpu(struct domain *d, uint32_t port, uint32_t vcpu);
 struct evtchn_status_out {
 	uint32_t status; /* EVTCHNSTAT_* */
 	uint32_t vcpu;
-	uint32_t a;	 /* unbound: remote domid; interdomain: remote domid; virq: virq; pirq: pirq */
-	uint32_t b;	 /* interdomain: remote port */
+	uint32_t a; /* unbound: remote domid; interdomain: remote domid; virq: virq; pirq: pirq */
+	uint32_t b; /* interdomain: remote port */
 };
 int evtchn_status(struct domain *d, uint32_t port, struct evtchn_status_out *out);
 int evtchn_reset(struct domain *d);

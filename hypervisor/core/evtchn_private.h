@@ -6,22 +6,22 @@
 
 #include "core/domain.h"
 
-#define EVTCHN_PER_BUCKET  (PAGE_SIZE / sizeof(struct evtchn))
-#define EVTCHN_RESERVED	   6 /* port 0: like EVTCHNSTAT_* but never handed out */
-#define EVTCHN_WORDS_PAGE  (PAGE_SIZE / sizeof(event_word_t))
-#define EVTCHN_FIFO_PAGES  (EVTCHN_FIFO_NR_CHANNELS / EVTCHN_WORDS_PAGE)
+#define EVTCHN_PER_BUCKET (PAGE_SIZE / sizeof(struct evtchn))
+#define EVTCHN_RESERVED	  6 /* port 0: like EVTCHNSTAT_* but never handed out */
+#define EVTCHN_WORDS_PAGE (PAGE_SIZE / sizeof(event_word_t))
+#define EVTCHN_FIFO_PAGES (EVTCHN_FIFO_NR_CHANNELS / EVTCHN_WORDS_PAGE)
 
 /*
  * One port. All fields change under the evtchn.lock of the port's domain; the peer of an interdomain port only under the
  * locks of both domains, so that holding either keeps the binding. last_* and pending belong to the FIFO ABI.
  */
 struct evtchn {
-	uint8_t state;		/* EVTCHNSTAT_* or EVTCHN_RESERVED */
+	uint8_t state; /* EVTCHNSTAT_* or EVTCHN_RESERVED */
 	uint8_t priority;
-	uint8_t last_priority;	/* queue the port was linked on last; fifo lock */
-	bool pending;		/* raised while its word has no page yet */
-	uint16_t vcpu;		/* notified */
-	uint16_t last_vcpu;	/* fifo lock */
+	uint8_t last_priority; /* queue the port was linked on last; fifo lock */
+	bool pending;	       /* raised while its word has no page yet */
+	uint16_t vcpu;	       /* notified */
+	uint16_t last_vcpu;    /* fifo lock */
 	union {
 		domid_t unbound; /* who may bind */
 		struct {

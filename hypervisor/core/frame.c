@@ -18,19 +18,19 @@
 #include "lib/lib.h"
 #include "port/machine.h"
 
-#define MAX_ORDER   18u
-#define SCRUB_SLOT  (PORT_WINDOWS - 1) /* core/guestmem.c uses the slots below */
+#define MAX_ORDER  18u
+#define SCRUB_SLOT (PORT_WINDOWS - 1) /* core/guestmem.c uses the slots below */
 
 /* In use: type 0-2, owner 3-18, allocation reference 19, references 20-47. */
-#define WORD_TYPE	7ull
-#define WORD_OWNER	3
-#define WORD_ALLOC	BIT(19)
-#define WORD_REF	BIT(20)
-#define WORD_REFS_MASK	(0xfffffffull << 20)
+#define WORD_TYPE      7ull
+#define WORD_OWNER     3
+#define WORD_ALLOC     BIT(19)
+#define WORD_REF       BIT(20)
+#define WORD_REFS_MASK (0xfffffffull << 20)
 
 /* Free: type 0-2, order 3-7, previous 8-35, next 36-63. */
-#define FREE_INSIDE	31u
-#define NIL		0xfffffffull
+#define FREE_INSIDE 31u
+#define NIL	    0xfffffffull
 
 static struct {
 	spinlock_t lock;
@@ -423,8 +423,8 @@ void frame_put(mfn_t m)
 		ASSERT(word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
 		new = w - WORD_REF;
 	} while (!word_change(m.n, &w, new));
-	if (!(new & WORD_REFS_MASK)) {
-		ASSERT(!(new & WORD_ALLOC));
+	if (!(new &WORD_REFS_MASK)) {
+		ASSERT(!(new &WORD_ALLOC));
 		last_reference(m.n, new);
 	}
 }
@@ -441,7 +441,7 @@ bool frame_release_alloc(struct domain *d, mfn_t m)
 			return false;
 		new = (w & ~WORD_ALLOC) - WORD_REF;
 	} while (!word_change(m.n, &w, new));
-	if (!(new & WORD_REFS_MASK))
+	if (!(new &WORD_REFS_MASK))
 		last_reference(m.n, new);
 	return true;
 }

@@ -15,7 +15,7 @@
 struct domain;
 
 enum frame_type {
-	FRAME_NONE,   /* not RAM (device, firmware, hole) or RAM that nobody may have */
+	FRAME_NONE, /* not RAM (device, firmware, hole) or RAM that nobody may have */
 	FRAME_FREE,
 	FRAME_HYP,    /* the hypervisor's own: image, frame table, heap */
 	FRAME_RAM,    /* a domain's memory */
@@ -30,7 +30,7 @@ struct frame_range {
  * Boot only. The table for frames [0, limit) lies at table (zeroed, mapped; limit * 8 bytes). Everything is FRAME_NONE
  * until frame_add_free() gives ranges to the allocator.
  */
-#define FRAME_TABLE_BYTES(limit) ((limit) * 8ull)
+#define FRAME_TABLE_BYTES(limit) ((limit)*8ull)
 void frame_init(void *table, uint64_t limit);
 void frame_add_free(uint64_t start, uint64_t end);
 void frame_mark_hyp(uint64_t start, uint64_t end);

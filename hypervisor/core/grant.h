@@ -18,25 +18,25 @@ struct vcpu;
 struct grant_active;
 struct grant_maptrack;
 
-#define GRANT_MAX_FRAMES_DEFAULT    64
-#define GRANT_MAX_MAPTRACK_DEFAULT  1024 /* frames of handles */
-#define GRANT_MAX_FRAMES_LIMIT	    512
+#define GRANT_MAX_FRAMES_DEFAULT   64
+#define GRANT_MAX_MAPTRACK_DEFAULT 1024 /* frames of handles */
+#define GRANT_MAX_FRAMES_LIMIT	   512
 
 struct grant_table { /* embedded in struct domain */
 	spinlock_t lock;
-	uint32_t version;	/* 1 or 2 */
-	uint32_t max_version;	/* from grant_opts; 1 or 2 */
+	uint32_t version;     /* 1 or 2 */
+	uint32_t max_version; /* from grant_opts; 1 or 2 */
 	uint32_t nr_frames, max_frames;
 	uint32_t nr_status_frames;
-	void **frames;		/* grant frames */
-	void **status;		/* status frames (v2) */
+	void **frames;		      /* grant frames */
+	void **status;		      /* status frames (v2) */
 	struct grant_active **active; /* pages of active entries */
 	uint32_t max_maptrack_frames;
 	uint32_t nr_maptrack_frames;
 	struct grant_maptrack **maptrack;
-	uint32_t maptrack_free;	/* head of the free list */
+	uint32_t maptrack_free; /* head of the free list */
 	uint32_t maptrack_used;
-	uint32_t relinquish_at;	/* where grant_relinquish() goes on */
+	uint32_t relinquish_at; /* where grant_relinquish() goes on */
 };
 
 int grant_domain_init(struct domain *d, int max_frames, int max_maptrack, uint32_t opts); /* -1 = default */

@@ -67,7 +67,7 @@ static int16_t check(const struct snapshot *s, domid_t by, bool write, bool map)
 static void clear_in_use(struct grant_table *gt, uint32_t ref, const struct grant_active *act) REQUIRES(gt->lock)
 {
 	uint16_t *word = gt->version == 1 ? &grant_v1(gt, ref)->flags : grant_v2_status(gt, ref);
-	uint16_t keep = (uint16_t)~(GTF_reading | GTF_writing);
+	uint16_t keep = (uint16_t) ~(GTF_reading | GTF_writing);
 
 	if (act->writers)
 		keep |= GTF_reading | GTF_writing;

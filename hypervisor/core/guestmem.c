@@ -61,9 +61,9 @@ struct translation {
 
 static struct cpu_windows {
 	struct domain *owner;
-	uint64_t seen;	  /* value of forgotten up to which the near windows are good */
-	uint64_t epoch;	  /* guestmem_end() and lost windows count up: older translations must be looked at again */
-	uint64_t views;	  /* lost windows count up: translations that used them are void */
+	uint64_t seen;	/* value of forgotten up to which the near windows are good */
+	uint64_t epoch; /* guestmem_end() and lost windows count up: older translations must be looked at again */
+	uint64_t views; /* lost windows count up: translations that used them are void */
 	struct vcpu *paging_of; /* whose state is in paging, NULL = nobody's */
 	struct guest_paging paging;
 	unsigned nr_far, next_far;
@@ -178,20 +178,20 @@ static inline uint8_t *near_view(struct cpu_windows *c, uint64_t gfn, bool write
 
 /* --- page walks --- */
 
-#define CR0_WP	  BIT(16)
-#define CR0_PG	  BIT(31)
-#define CR4_PSE	  BIT(4)
-#define CR4_PAE	  BIT(5)
-#define CR4_SMEP  BIT(20)
-#define EFER_LMA  BIT(10)
-#define EFER_NXE  BIT(11)
+#define CR0_WP	 BIT(16)
+#define CR0_PG	 BIT(31)
+#define CR4_PSE	 BIT(4)
+#define CR4_PAE	 BIT(5)
+#define CR4_SMEP BIT(20)
+#define EFER_LMA BIT(10)
+#define EFER_NXE BIT(11)
 
-#define PTE_P	  BIT(0)
-#define PTE_W	  BIT(1)
-#define PTE_U	  BIT(2)
-#define PTE_PS	  BIT(7)
-#define PTE_NX	  BIT(63)
-#define PTE_ADDR  0x000ffffffffff000ull
+#define PTE_P	 BIT(0)
+#define PTE_W	 BIT(1)
+#define PTE_U	 BIT(2)
+#define PTE_PS	 BIT(7)
+#define PTE_NX	 BIT(63)
+#define PTE_ADDR 0x000ffffffffff000ull
 
 #define PF_PRESENT 1u
 #define PF_WRITE   2u
@@ -232,8 +232,8 @@ static bool allowed(const struct guest_paging *g, unsigned access, uint64_t righ
 }
 
 /* Legacy two-level tables, 4-byte entries (APM vol. 2, 5.2.2); 4 MiB pages reach 40 bits. */
-static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access, struct place *out,
-		       struct guestmem_fault *f)
+static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_t va, unsigned access,
+		       struct place *out, struct guestmem_fault *f)
 {
 	uint64_t rights = PTE_W | PTE_U;
 	uint64_t table = g->cr3 & 0xfffff000;
@@ -264,10 +264,10 @@ static int walk_legacy(struct cpu_windows *c, const struct guest_paging *g, gva_
 
 /* What a walk through tables of 8-byte entries came to. */
 struct walked {
-	uint64_t last;	  /* the last entry read, 0 when its table is no memory */
-	uint64_t all_of;  /* bits set in every entry */
-	uint64_t any_of;  /* bits set in at least one */
-	unsigned shift;	  /* the last entry covers 1 << shift bytes */
+	uint64_t last;	   /* the last entry read, 0 when its table is no memory */
+	uint64_t all_of;   /* bits set in every entry */
+	uint64_t any_of;   /* bits set in at least one */
+	unsigned shift;	   /* the last entry covers 1 << shift bytes */
 	struct path *path; /* filled when all of it was seen; NULL: not wanted */
 };
 
@@ -276,7 +276,7 @@ struct walked {
  * less can be pages.
  */
 static inline __attribute__((always_inline)) void descend(struct cpu_windows *c, gva_t va, uint64_t table,
-							   unsigned shift, unsigned huge, struct walked *w)
+							  unsigned shift, unsigned huge, struct walked *w)
 {
 	uint64_t all_of = PTE_W | PTE_U, any_of = 0, views = c->views, e;
 	unsigned n = 0;

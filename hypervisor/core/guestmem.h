@@ -14,9 +14,10 @@
 struct domain;
 struct vcpu;
 
-int guestmem_read(struct vcpu *v, void *dst, gva_t src, size_t len);	   /* 0 or -EFAULT */
-int guestmem_write(struct vcpu *v, gva_t dst, const void *src, size_t len); /* all writable checked before the first byte */
-int guestmem_check_write(struct vcpu *v, gva_t dst, size_t len);	   /* 0 or -EFAULT; writes nothing */
+int guestmem_read(struct vcpu *v, void *dst, gva_t src, size_t len); /* 0 or -EFAULT */
+int guestmem_write(struct vcpu *v, gva_t dst, const void *src,
+		   size_t len);					 /* all writable checked before the first byte */
+int guestmem_check_write(struct vcpu *v, gva_t dst, size_t len); /* 0 or -EFAULT; writes nothing */
 
 int guestmem_read_gpa(struct domain *d, void *dst, gpa_t src, size_t len); /* RAM only; 0 or -EFAULT */
 int guestmem_write_gpa(struct domain *d, gpa_t dst, const void *src, size_t len);
@@ -28,7 +29,7 @@ int guestmem_write_gpa(struct domain *d, gpa_t dst, const void *src, size_t len)
 struct guestmem_fault {
 	uint32_t code; /* #PF error code */
 	gva_t addr;
-	bool not_ram;  /* translated, but no RAM at gpa (emulated MMIO) */
+	bool not_ram; /* translated, but no RAM at gpa (emulated MMIO) */
 	gpa_t gpa;
 };
 /* For the emulator: as the guest itself would access. 0, or -EFAULT with *f filled. */
@@ -39,9 +40,9 @@ int guestmem_access_write(struct vcpu *v, gva_t dst, const void *src, size_t len
 
 /* A short view of one machine frame that the caller holds a reference on; ends at guestmem_end() or sooner. */
 void *guestmem_window(mfn_t m);
-void guestmem_end(void);	    /* the operation is over: windows of other domains go */
-void guestmem_leave(void);	    /* this CPU leaves the running domain: all windows go */
-void guestmem_forget(mfn_t m);	    /* a frame changes hands: no CPU keeps a window on it */
+void guestmem_end(void);       /* the operation is over: windows of other domains go */
+void guestmem_leave(void);     /* this CPU leaves the running domain: all windows go */
+void guestmem_forget(mfn_t m); /* a frame changes hands: no CPU keeps a window on it */
 /* What d has at gfns [gfn, gfn + count) changed: no CPU goes on using a window found by one of them. */
 void guestmem_forget_gfns(struct domain *d, uint64_t gfn, uint64_t count);
 

@@ -19,8 +19,8 @@
 #define CHUNK_PAGES 512u
 #define CHUNK_SIZE  (CHUNK_PAGES * PAGE_SIZE)
 #define MAX_ORDER   6u
-#define MIN_SHIFT   4u	/* smallest object: 16 bytes */
-#define CLASSES	    7u	/* up to 1024 bytes; larger ones are pages */
+#define MIN_SHIFT   4u /* smallest object: 16 bytes */
+#define CLASSES	    7u /* up to 1024 bytes; larger ones are pages */
 
 struct chunk {
 	struct chunk *next, *prev;

@@ -10,7 +10,7 @@
 void heap_init(void);
 /* Zeroed; NULL when out of memory. Objects up to a page are aligned to their size rounded up to a power of two. */
 void *heap_alloc(size_t size);
-void heap_free(void *p, size_t size); /* p may be NULL; size as allocated */
+void heap_free(void *p, size_t size);	/* p may be NULL; size as allocated */
 void *heap_alloc_pages(unsigned order); /* zeroed, contiguous, aligned to its size; order 0..6 */
 void heap_free_pages(void *p, unsigned order);
 uint64_t heap_free_frames(void);  /* frames inside chunks that are unused (they count as free memory) */

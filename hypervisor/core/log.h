@@ -18,10 +18,10 @@ void log_guest(enum log_level level, unsigned domid, const char *fmt, ...) __att
 /* Our own mistake: prints message and symbolised trace, stops the machine. */
 _Noreturn void panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-#define ASSERT(c)                                                                             \
-	do {                                                                                  \
-		if (unlikely(!(c)))                                                           \
-			panic("assertion failed: %s (%s:%d)", #c, __FILE__, __LINE__);        \
+#define ASSERT(c)                                                                                                      \
+	do {                                                                                                           \
+		if (unlikely(!(c)))                                                                                    \
+			panic("assertion failed: %s (%s:%d)", #c, __FILE__, __LINE__);                                 \
 	} while (0)
 
 #endif

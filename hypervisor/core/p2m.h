@@ -15,16 +15,16 @@
 struct domain;
 
 enum p2m_type {
-	P2M_NONE,	/* nothing there */
+	P2M_NONE, /* nothing there */
 	P2M_RAM_RW,
 	P2M_RAM_RO,
 	P2M_RAM_LOGDIRTY, /* RAM, write-protected to see the next write */
-	P2M_MMIO,	/* device memory, mapped through (uncached) */
-	P2M_FOREIGN,	/* another domain's frame (tool stack) */
+	P2M_MMIO,	  /* device memory, mapped through (uncached) */
+	P2M_FOREIGN,	  /* another domain's frame (tool stack) */
 	P2M_GRANT_RW,
 	P2M_GRANT_RO,
-	P2M_SHARED,	/* a page of the hypervisor the ABI shares (shared_info, grant frames) */
-	P2M_POD,	/* populate on demand: nothing there yet */
+	P2M_SHARED, /* a page of the hypervisor the ABI shares (shared_info, grant frames) */
+	P2M_POD,    /* populate on demand: nothing there yet */
 };
 
 enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
@@ -35,26 +35,26 @@ enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
 struct p2m {
 	spinlock_t lock;
 	enum p2m_format format;
-	mfn_t root;		      /* for nCR3 / EPTP */
-	uint64_t max_gfn;	      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
-	uint64_t table_frames;	      /* page-table pages in use, bounded by pool_frames for guests */
-	uint64_t pool_frames;	      /* ceiling set by the tool stack (paging mempool) */
-	uint64_t *leaf_table;	      /* the level 0 table found last, NULL = none: serves gfns leaf_region * 512 ... + 511 */
+	mfn_t root;	       /* for nCR3 / EPTP */
+	uint64_t max_gfn;      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
+	uint64_t table_frames; /* page-table pages in use, bounded by pool_frames for guests */
+	uint64_t pool_frames;  /* ceiling set by the tool stack (paging mempool) */
+	uint64_t *leaf_table;  /* the level 0 table found last, NULL = none: serves gfns leaf_region * 512 ... + 511 */
 	uint64_t leaf_region;
 	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref,
 					* bit 62 = a page-table page */
 	unsigned nr_pending;
-	uint64_t pod_entries;	      /* P2M_POD gfns */
-	uint64_t pod_cache;	      /* frames in the PoD cache */
+	uint64_t pod_entries; /* P2M_POD gfns */
+	uint64_t pod_cache;   /* frames in the PoD cache */
 	uint64_t pod_target;
-	uint64_t pod_sweep;	      /* where the next search for frames to take back starts (a gfn, going down) */
-	uint64_t *pod_list[2];	      /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
-	bool logdirty;		      /* log-dirty mode on */
+	uint64_t pod_sweep;    /* where the next search for frames to take back starts (a gfn, going down) */
+	uint64_t *pod_list[2]; /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
+	bool logdirty;	       /* log-dirty mode on */
 	struct {
-		uint64_t key[4];      /* what tells this call from another; made and read by hcall/domctl_misc.c */
-		uint64_t next;	      /* the gfn to go on at, 0 = nothing was preempted */
-		uint32_t dirty;	      /* counted so far */
-	} logdirty_call;	      /* a preempted XEN_DOMCTL_shadow_op; under domctl_lock */
+		uint64_t key[4]; /* what tells this call from another; made and read by hcall/domctl_misc.c */
+		uint64_t next;	 /* the gfn to go on at, 0 = nothing was preempted */
+		uint32_t dirty;	 /* counted so far */
+	} logdirty_call;	 /* a preempted XEN_DOMCTL_shadow_op; under domctl_lock */
 };
 
 struct p2m_entry {
@@ -105,9 +105,9 @@ void p2m_mark_dirty(struct domain *d, gfn_t g, mfn_t m);
  */
 bool logdirty_switch(struct domain *d, bool on, uint64_t *at);
 #define LOGDIRTY_MAX_PAGES (1ull << 36) /* what four levels of tables reach */
-#define LOGDIRTY_PIECE 4096u /* gfns looked at in one piece at most: a bitmap of 512 bytes */
-#define LOGDIRTY_CLEAN 1u    /* what is reported is clean afterwards */
-#define LOGDIRTY_HELD  2u    /* report also what others hold and may write without a trace: grants, registered areas */
+#define LOGDIRTY_PIECE	   4096u	/* gfns looked at in one piece at most: a bitmap of 512 bytes */
+#define LOGDIRTY_CLEAN	   1u		/* what is reported is clean afterwards */
+#define LOGDIRTY_HELD	   2u /* report also what others hold and may write without a trace: grants, registered areas */
 /*
  * The dirty ones of gfns [from, from + count), count <= LOGDIRTY_PIECE, as a bitmap; returns how many. Pieces are read in
  * ascending order from gfn 0: a larger leaf becomes clean with the piece its last gfn is in. from + count <= LOGDIRTY_MAX_PAGES.

@@ -15,7 +15,7 @@
 #include "port/guest.h"
 
 #define LIST_ENTRIES 510u
-#define BLOCK	     512u /* frames of a 2 MiB block */
+#define BLOCK	     512u  /* frames of a 2 MiB block */
 #define SOME_FRAMES  2048u /* moved in one piece of work */
 #define SWEEP_ENOUGH 64u   /* frames taken back in one sweep */
 

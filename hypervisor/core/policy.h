@@ -17,16 +17,16 @@ struct domain;
 #define RIGHT_ALL      0xfu
 
 enum action {
-	ACTION_DOMCTL,	     /* control a domain */
-	ACTION_SYSCTL,	     /* target NULL */
-	ACTION_PLATFORM,     /* target NULL */
-	ACTION_MEMORY,	     /* change or map the target's memory from outside */
-	ACTION_EVENTS,	     /* allocate ports or read state in the target */
-	ACTION_PARAMS,	     /* HVM parameters of the target */
-	ACTION_GRANTS,	     /* query or seed the target's grant table */
+	ACTION_DOMCTL,	 /* control a domain */
+	ACTION_SYSCTL,	 /* target NULL */
+	ACTION_PLATFORM, /* target NULL */
+	ACTION_MEMORY,	 /* change or map the target's memory from outside */
+	ACTION_EVENTS,	 /* allocate ports or read state in the target */
+	ACTION_PARAMS,	 /* HVM parameters of the target */
+	ACTION_GRANTS,	 /* query or seed the target's grant table */
 	ACTION_CONSOLE,
 	ACTION_HARDWARE,
-	ACTION_DOMINFO,	     /* learn about a domain (getdomaininfo) */
+	ACTION_DOMINFO, /* learn about a domain (getdomaininfo) */
 };
 
 /* 0, or -EPERM. A domain may always act on itself where target == caller and the action is not a control one. */

@@ -21,13 +21,12 @@
 #define NPT_NX	BIT(63)
 
 /* SDM vol. 3, 28.3.2. */
-#define EPT_R	BIT(0)
-#define EPT_W	BIT(1)
-#define EPT_X	BIT(2)
-#define EPT_WB	(6ull << 3)
-#define EPT_UC	(0ull << 3)
-#define EPT_PS	BIT(7)
-
+#define EPT_R  BIT(0)
+#define EPT_W  BIT(1)
+#define EPT_X  BIT(2)
+#define EPT_WB (6ull << 3)
+#define EPT_UC (0ull << 3)
+#define EPT_PS BIT(7)
 
 static uint64_t npt_leaf(enum p2m_type t, unsigned level)
 {

@@ -17,17 +17,17 @@ struct vcpu;
 
 struct sched_vcpu { /* embedded in struct vcpu; guarded by the sched lock */
 	uint64_t vruntime;
-	uint64_t state_entered;	   /* ns */
-	uint64_t charged;	   /* ns up to which vruntime accounts */
-	uint64_t time[4];	   /* RUNSTATE_* sums, ns */
-	uint8_t state;		   /* RUNSTATE_* */
+	uint64_t state_entered; /* ns */
+	uint64_t charged;	/* ns up to which vruntime accounts */
+	uint64_t time[4];	/* RUNSTATE_* sums, ns */
+	uint8_t state;		/* RUNSTATE_* */
 	bool queued;
-	bool up;		   /* VCPU is online */
-	bool blocked;		   /* waits for an event or interrupt */
-	bool polling;		   /* blocked by SCHEDOP_poll */
-	uint16_t cpu;		   /* where it runs or ran last */
-	uint32_t pause_count;	   /* vcpu-level pauses */
-	struct vcpu *next;	   /* run queue link */
+	bool up;	      /* VCPU is online */
+	bool blocked;	      /* waits for an event or interrupt */
+	bool polling;	      /* blocked by SCHEDOP_poll */
+	uint16_t cpu;	      /* where it runs or ran last */
+	uint32_t pause_count; /* vcpu-level pauses */
+	struct vcpu *next;    /* run queue link */
 };
 
 void sched_init(void);
@@ -39,10 +39,10 @@ struct vcpu *sched_current(void);	 /* the vCPU this CPU runs or handles an exit 
 
 void sched_up(struct vcpu *v);
 void sched_down(struct vcpu *v);
-void sched_block(struct vcpu *v); /* current only; no-op if an event is pending */
-void sched_wake(struct vcpu *v);  /* something came for v; harmless when it is not blocked */
+void sched_block(struct vcpu *v);     /* current only; no-op if an event is pending */
+void sched_wake(struct vcpu *v);      /* something came for v; harmless when it is not blocked */
 void sched_yield_cpu(struct vcpu *v); /* current goes behind its equals */
-void sched_slice_end(void);	  /* TIMER_SLICE */
+void sched_slice_end(void);	      /* TIMER_SLICE */
 void sched_vcpu_pause(struct vcpu *v);
 void sched_vcpu_unpause(struct vcpu *v);
 void sched_domain_pause(struct domain *d);   /* counts; returns at once, running vCPUs are kicked */

@@ -68,13 +68,14 @@ struct wallclock {
 	uint32_t version, sec, nsec;
 };
 _Static_assert(offsetof(struct shared_info, wc_nsec) - offsetof(struct shared_info, wc_version) ==
-	       offsetof(struct wallclock, nsec), "xen/xen.h, shared_info");
+		       offsetof(struct wallclock, nsec),
+	       "xen/xen.h, shared_info");
 
 static struct wallclock *wallclock_of(const struct domain *d)
 {
 	const size_t words_32bit = 2 * 32 * sizeof(uint32_t);
-	size_t at = d->compat_shinfo ? offsetof(struct shared_info, evtchn_pending) + words_32bit :
-				       offsetof(struct shared_info, wc_version);
+	size_t at = d->compat_shinfo ? offsetof(struct shared_info, evtchn_pending) + words_32bit
+				     : offsetof(struct shared_info, wc_version);
 
 	return (struct wallclock *)((char *)d->shared_info + at);
 }

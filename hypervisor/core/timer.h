@@ -22,11 +22,11 @@ enum timer_kind {
 };
 
 struct timer {
-	uint64_t deadline;   /* ns, port_now() scale; guarded by the queue's lock */
-	struct vcpu *vcpu;   /* whose, or NULL */
-	uint16_t kind;	     /* enum timer_kind */
-	uint16_t cpu;	     /* queue it is in */
-	int32_t slot;	     /* index in the heap, -1 when not queued */
+	uint64_t deadline; /* ns, port_now() scale; guarded by the queue's lock */
+	struct vcpu *vcpu; /* whose, or NULL */
+	uint16_t kind;	   /* enum timer_kind */
+	uint16_t cpu;	   /* queue it is in */
+	int32_t slot;	   /* index in the heap, -1 when not queued */
 };
 
 void timer_cpu_init(unsigned cpu); /* after heap_init(); panics without memory */

@@ -24,10 +24,10 @@ static struct domctl_rule domctl_rule(uint32_t cmd)
 	switch (cmd) {
 #define DOMCTL(name, target, dir)                                                                                      \
 	case XEN_DOMCTL_##name:                                                                                        \
-		return (struct domctl_rule){TARGET_##target, DIR_##dir};
+		return (struct domctl_rule){ TARGET_##target, DIR_##dir };
 #include "hcall/ops.def"
 	default:
-		return (struct domctl_rule){TARGET_REFUSED, DIR_IN};
+		return (struct domctl_rule){ TARGET_REFUSED, DIR_IN };
 	}
 }
 
@@ -69,7 +69,7 @@ static long domctl_locked(struct domctl_call *c, enum domctl_dir dir)
 /* 32-bit callers have the same layout: every handle and 64-bit word of this interface is aligned to 8 bytes. */
 long hcall_domctl(struct hcall *h)
 {
-	struct domctl_call c = {.h = h};
+	struct domctl_call c = { .h = h };
 	struct domctl_rule rule;
 	enum action action = ACTION_DOMCTL;
 	long ret;
@@ -213,8 +213,7 @@ static void fill_vcpus(struct domain *d, struct xen_domctl_getdomaininfo *info)
 
 	info->max_vcpu_id = XEN_INVALID_MAX_VCPU_ID;
 	info->cpu_time = d->cpu_time_dead;
-	for_each_vcpu(d, v)
-	{
+	for_each_vcpu (d, v) {
 		uint64_t time[4], entered;
 		int state;
 

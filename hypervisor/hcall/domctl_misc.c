@@ -35,7 +35,7 @@ long domctl_get_paging_mempool_size(struct domctl_call *c)
 static void logdirty_resume(struct domctl_call *c)
 {
 	const struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
-	uint64_t key[4] = {(uint64_t)c->h->d->id << 32 | s->op, c->h->arg[0], (uint64_t)s->dirty_bitmap.p, s->pages};
+	uint64_t key[4] = { (uint64_t)c->h->d->id << 32 | s->op, c->h->arg[0], (uint64_t)s->dirty_bitmap.p, s->pages };
 
 	if (c->d->p2m.logdirty_call.next && !memcmp(key, c->d->p2m.logdirty_call.key, sizeof(key)))
 		return;
@@ -158,8 +158,8 @@ long domctl_getpageframeinfo3(struct domctl_call *c)
 		return -E2BIG;
 	while (num) {
 		size_t n = MIN(num, (uint64_t)PFINFO_PIECE);
-		uint64_t wide[PFINFO_PIECE] = {0};
-		uint32_t narrow[PFINFO_PIECE] = {0};
+		uint64_t wide[PFINFO_PIECE] = { 0 };
+		uint32_t narrow[PFINFO_PIECE] = { 0 };
 		void *buf = c->h->compat ? (void *)narrow : (void *)wide;
 
 		if (guestmem_read(c->h->v, buf, at, n * word))

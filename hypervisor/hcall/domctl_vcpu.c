@@ -100,7 +100,7 @@ long domctl_setnodeaffinity(struct domctl_call *c)
 
 long domctl_getnodeaffinity(struct domctl_call *c)
 {
-	struct cpu_bits nodes = {{1}};
+	struct cpu_bits nodes = { { 1 } };
 
 	return bitmap_copy_out(c->h, &c->op.u.nodeaffinity.nodemap, &nodes);
 }

@@ -14,7 +14,8 @@ COMPAT_SAME_SIZE(evtchn_init_control);
 COMPAT_SAME_SIZE(evtchn_expand_array);
 
 /* Reads an argument that comes back as a result. 0, -EFAULT. */
-#define copy_inout(h, a, gva) (hcall_copy_in(h, a, gva) || guestmem_check_write((h)->v, gva, sizeof(*(a))) ? -EFAULT : 0)
+#define copy_inout(h, a, gva)                                                                                          \
+	(hcall_copy_in(h, a, gva) || guestmem_check_write((h)->v, gva, sizeof(*(a))) ? -EFAULT : 0)
 
 /* The domain an op acts on, with a reference. 0, -ESRCH, -EPERM. */
 static int target(struct hcall *h, domid_t dom, struct domain **d)

@@ -164,8 +164,8 @@ static int fill_frame_list(struct hcall *h, gva_t list, uint32_t nr)
 
 static long setup_table(struct hcall *h, gva_t arg)
 {
-	uint32_t off = h->compat ? COMPAT_gnttab_setup_table_frame_list :
-				   offsetof(struct gnttab_setup_table, frame_list);
+	uint32_t off =
+		h->compat ? COMPAT_gnttab_setup_table_frame_list : offsetof(struct gnttab_setup_table, frame_list);
 	uint32_t nr;
 	int16_t st;
 	gva_t list = 0;
@@ -184,8 +184,9 @@ static long setup_table(struct hcall *h, gva_t arg)
 }
 
 _Static_assert(COMPAT_gnttab_setup_table_dom == offsetof(struct gnttab_setup_table, dom) &&
-	       COMPAT_gnttab_setup_table_nr_frames == offsetof(struct gnttab_setup_table, nr_frames) &&
-	       COMPAT_gnttab_setup_table_status == offsetof(struct gnttab_setup_table, status), "first fields alike");
+		       COMPAT_gnttab_setup_table_nr_frames == offsetof(struct gnttab_setup_table, nr_frames) &&
+		       COMPAT_gnttab_setup_table_status == offsetof(struct gnttab_setup_table, status),
+	       "first fields alike");
 
 long hcall_grant_table_op(struct hcall *h)
 {

@@ -271,7 +271,7 @@ static long pagetable_dying(struct hcall *h, gva_t arg)
 
 static long get_time(struct hcall *h, gva_t arg)
 {
-	struct xen_hvm_get_time a = {.now = port_now()};
+	struct xen_hvm_get_time a = { .now = port_now() };
 
 	return hcall_copy_out(h, arg, &a);
 }

@@ -49,7 +49,7 @@ static long sysctl_run(struct sysctl_call *c)
 /* 32-bit callers have the same layout: every handle and 64-bit word of what is offered is aligned to 8 bytes. */
 long hcall_sysctl(struct hcall *h)
 {
-	struct sysctl_call c = {.h = h};
+	struct sysctl_call c = { .h = h };
 	gva_t arg = h->arg[0];
 	enum sysctl_dir dir;
 	long ret;
@@ -201,8 +201,8 @@ long sysctl_numainfo(struct sysctl_call *c)
 
 	n->num_nodes = 1;
 	if (room && meminfo) {
-		struct xen_sysctl_meminfo m = {.memsize = frame_total_count() << PAGE_SHIFT,
-					       .memfree = free_frames() << PAGE_SHIFT};
+		struct xen_sysctl_meminfo m = { .memsize = frame_total_count() << PAGE_SHIFT,
+						.memfree = free_frames() << PAGE_SHIFT };
 
 		if (hcall_copy_out(c->h, meminfo, &m))
 			return -EFAULT;
@@ -290,7 +290,7 @@ static long cpupool_move(const struct xen_sysctl_cpupool_op *p)
 long sysctl_cpupool_op(struct sysctl_call *c)
 {
 	struct xen_sysctl_cpupool_op *p = &c->op.u.cpupool_op;
-	struct cpu_bits none = {{0}};
+	struct cpu_bits none = { { 0 } };
 
 	switch (p->op) {
 	case XEN_SYSCTL_CPUPOOL_OP_INFO:

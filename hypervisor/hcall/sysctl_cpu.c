@@ -18,7 +18,7 @@ long sysctl_cputopoinfo(struct sysctl_call *c)
 
 	t->num_cpus = port_cpu_count();
 	for (uint32_t i = 0; to && i < MIN(room, t->num_cpus); i++) {
-		struct xen_sysctl_cputopo cpu = {.core = i, .socket = 0, .node = 0};
+		struct xen_sysctl_cputopo cpu = { .core = i, .socket = 0, .node = 0 };
 
 		if (hcall_copy_out(c->h, to + i * sizeof(cpu), &cpu))
 			return -EFAULT;
@@ -66,8 +66,7 @@ static uint64_t cpu_idle_ns(uint32_t cpu)
 		struct vcpu *v;
 
 		id = (domid_t)(d->id + 1);
-		for_each_vcpu(d, v)
-		{
+		for_each_vcpu (d, v) {
 			uint64_t time[4], entered;
 			int state;
 
@@ -87,7 +86,7 @@ long sysctl_getcpuinfo(struct sysctl_call *c)
 	uint32_t n = MIN(g->max_cpus, port_cpu_count());
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct xen_sysctl_cpuinfo info = {.idletime = cpu_idle_ns(i)};
+		struct xen_sysctl_cpuinfo info = { .idletime = cpu_idle_ns(i) };
 
 		if (hcall_copy_out(c->h, (gva_t)g->info.p + i * sizeof(info), &info))
 			return -EFAULT;
@@ -102,7 +101,7 @@ static long get_cxstat(struct sysctl_call *c)
 {
 	struct pm_cx_stat *s = &c->op.u.get_pmstat.u.getcx;
 	uint32_t n = MIN(s->nr, CX_STATES);
-	const uint64_t triggers[CX_STATES] = {0};
+	const uint64_t triggers[CX_STATES] = { 0 };
 	uint64_t residencies[CX_STATES];
 	uint64_t idle = cpu_idle_ns(c->op.u.get_pmstat.cpuid), now = port_now();
 
@@ -162,7 +161,7 @@ long sysctl_get_cpu_featureset(struct sysctl_call *c)
 {
 	struct xen_sysctl_cpu_featureset *f = &c->op.u.cpu_featureset;
 	gva_t to = (gva_t)f->features.p;
-	uint32_t words[MAX_FEATURE_WORDS] = {0};
+	uint32_t words[MAX_FEATURE_WORDS] = { 0 };
 	uint32_t have, n;
 
 	if (f->index > XEN_SYSCTL_cpu_featureset_hvm_max)

@@ -17,7 +17,7 @@ struct hcall {
 	struct domain *d; /* v->domain */
 	bool compat;	  /* 32-bit caller */
 	uint64_t arg[6];
-	uint32_t nr;	  /* a handler may change it for the restart (arch_1) */
+	uint32_t nr; /* a handler may change it for the restart (arch_1) */
 };
 
 /* EXIT_HYPERCALL: advances RIP (length as reported, 0 = decode) unless the call restarts. */
@@ -30,7 +30,7 @@ bool hcall_preempt(void);
 long hcall_unimplemented(const char *op, unsigned sub, int err);
 
 /* Copy helpers for structures at a guest address: 0 or -EFAULT. */
-#define hcall_copy_in(h, dst, gva) guestmem_read((h)->v, (dst), (gva), sizeof(*(dst)))
+#define hcall_copy_in(h, dst, gva)  guestmem_read((h)->v, (dst), (gva), sizeof(*(dst)))
 #define hcall_copy_out(h, gva, src) guestmem_write((h)->v, (gva), (src), sizeof(*(src)))
 
 /* One handler per hypercall number, in the file of its name: hcall/memory.c etc. */

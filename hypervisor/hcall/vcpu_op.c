@@ -16,8 +16,8 @@ COMPAT_SAME_SIZE(vcpu_register_runstate_memory_area);
 COMPAT_SAME_SIZE(vcpu_register_time_memory_area);
 COMPAT_SAME_SIZE(vcpu_set_periodic_timer);
 _Static_assert(COMPAT_vcpu_set_singleshot_timer_timeout_abs_ns ==
-		       offsetof(struct vcpu_set_singleshot_timer, timeout_abs_ns) &&
-	       COMPAT_vcpu_set_singleshot_timer_flags == offsetof(struct vcpu_set_singleshot_timer, flags),
+			       offsetof(struct vcpu_set_singleshot_timer, timeout_abs_ns) &&
+		       COMPAT_vcpu_set_singleshot_timer_flags == offsetof(struct vcpu_set_singleshot_timer, flags),
 	       "only the padding differs");
 
 #define PERIOD_MIN_NS 1000000ull

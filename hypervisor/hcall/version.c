@@ -29,7 +29,7 @@ void version_set_cmdline(const char *s)
 
 static long get_compile_info(struct hcall *h, gva_t out)
 {
-	struct xen_compile_info info = {.compile_date = BUILD_DATE};
+	struct xen_compile_info info = { .compile_date = BUILD_DATE };
 
 	lib_strlcpy(info.compiler, "gcc-compatible " __VERSION__, sizeof(info.compiler));
 	lib_strlcpy(info.compile_by, "gossamer", sizeof(info.compile_by));
@@ -39,7 +39,7 @@ static long get_compile_info(struct hcall *h, gva_t out)
 /* A string in a field of fixed size, the rest zero, sent as a whole. size <= 1024. */
 static long put_text(struct hcall *h, gva_t out, const char *s, size_t size)
 {
-	char buf[sizeof(xen_capabilities_info_t)] = {0};
+	char buf[sizeof(xen_capabilities_info_t)] = { 0 };
 
 	lib_strlcpy(buf, s, size);
 	return guestmem_write(h->v, out, buf, size);
@@ -48,7 +48,7 @@ static long put_text(struct hcall *h, gva_t out, const char *s, size_t size)
 static long get_platform_parameters(struct hcall *h, gva_t out)
 {
 	/* Only PV guests share their address space with the hypervisor; 64-bit callers get what Xen tells them. */
-	struct xen_platform_parameters p = {.virt_start = 0xffff800000000000ull};
+	struct xen_platform_parameters p = { .virt_start = 0xffff800000000000ull };
 	uint32_t none = 0;
 
 	return h->compat ? hcall_copy_out(h, out, &none) : hcall_copy_out(h, out, &p);

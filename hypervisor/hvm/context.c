@@ -41,9 +41,9 @@ typedef struct hvm_save_descriptor descriptor_t;
 #define BASE_X2	    BIT(10)
 #define BASE_ENABLE BIT(11)
 
-static const uint8_t saved_types[] = { HVM_SAVE_CODE(HEADER),	  HVM_SAVE_CODE(CPU),  HVM_SAVE_CODE(IOAPIC),
-				       HVM_SAVE_CODE(LAPIC),	  HVM_SAVE_CODE(LAPIC_REGS), HVM_SAVE_CODE(MTRR),
-				       CPU_XSAVE_CODE,		  HVM_SAVE_CODE(TSC_ADJUST) };
+static const uint8_t saved_types[] = { HVM_SAVE_CODE(HEADER), HVM_SAVE_CODE(CPU),	 HVM_SAVE_CODE(IOAPIC),
+				       HVM_SAVE_CODE(LAPIC),  HVM_SAVE_CODE(LAPIC_REGS), HVM_SAVE_CODE(MTRR),
+				       CPU_XSAVE_CODE,	      HVM_SAVE_CODE(TSC_ADJUST) };
 
 /* --- sizes --- */
 
@@ -114,11 +114,11 @@ static void save_segments(struct vcpu *v, struct hvm_hw_cpu *c)
 {
 	struct segment s;
 
-#define SAVE(name, number)                        \
-	hvm_get_segment(v, SEG_##number, &s);     \
-	c->name##_sel = s.sel;                    \
-	c->name##_limit = s.limit;                \
-	c->name##_base = s.base;                  \
+#define SAVE(name, number)                                                                                             \
+	hvm_get_segment(v, SEG_##number, &s);                                                                          \
+	c->name##_sel = s.sel;                                                                                         \
+	c->name##_limit = s.limit;                                                                                     \
+	c->name##_base = s.base;                                                                                       \
 	c->name##_arbytes = s.attr;
 	FOR_SEGMENTS(SAVE)
 #undef SAVE
@@ -134,9 +134,9 @@ static void load_segments(struct vcpu *v, const struct hvm_hw_cpu *c)
 {
 	struct segment s;
 
-#define LOAD(name, number)                                                                  \
-	s = (struct segment){ (uint16_t)c->name##_sel, (uint16_t)(c->name##_arbytes & 0xfff), \
-			      c->name##_limit, c->name##_base };                            \
+#define LOAD(name, number)                                                                                             \
+	s = (struct segment){ (uint16_t)c->name##_sel, (uint16_t)(c->name##_arbytes & 0xfff), c->name##_limit,         \
+			      c->name##_base };                                                                        \
 	hvm_set_segment(v, SEG_##number, &s);
 	FOR_SEGMENTS(LOAD)
 #undef LOAD
@@ -146,15 +146,16 @@ static void load_segments(struct vcpu *v, const struct hvm_hw_cpu *c)
 	hvm_set_segment(v, SEG_GDTR, &s);
 }
 
-#define FOR_GPRS(X)                                                                                            \
-	X(rax) X(rbx) X(rcx) X(rdx) X(rbp) X(rsi) X(rdi) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) \
-	X(r15) X(rip) X(rflags)
+#define FOR_GPRS(X)                                                                                                    \
+	X(rax)                                                                                                         \
+	X(rbx) X(rcx) X(rdx) X(rbp) X(rsi) X(rdi) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(rip)  \
+		X(rflags)
 
 /* Machine-specific registers that stand in the VMCB under another name. */
-#define FOR_MSRS(X)                                                                                           \
-	X(sysenter_cs, sysenter_cs) X(sysenter_esp, sysenter_esp) X(sysenter_eip, sysenter_eip)               \
-	X(shadow_gs, kernel_gs_base) X(msr_lstar, lstar) X(msr_star, star) X(msr_cstar, cstar)                \
-	X(msr_syscall_mask, sfmask) X(dr6, dr6) X(dr7, dr7)
+#define FOR_MSRS(X)                                                                                                    \
+	X(sysenter_cs, sysenter_cs)                                                                                    \
+	X(sysenter_esp, sysenter_esp) X(sysenter_eip, sysenter_eip) X(shadow_gs, kernel_gs_base) X(msr_lstar, lstar)   \
+		X(msr_star, star) X(msr_cstar, cstar) X(msr_syscall_mask, sfmask) X(dr6, dr6) X(dr7, dr7)
 
 static void save_cpu(struct hvm_hw_cpu *c, struct vcpu *v)
 {
@@ -328,7 +329,8 @@ static bool check_cpu(const struct hvm_hw_cpu *c)
 		return false;
 	if ((c->cr4 >> 32) || (c->msr_efer & ~EFER_OK) || (c->dr6 >> 32) || (c->dr7 >> 32))
 		return false;
-	if ((c->msr_efer & EFER_LMA) && ((c->msr_efer & long_mode) != long_mode || !(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE)))
+	if ((c->msr_efer & EFER_LMA) &&
+	    ((c->msr_efer & long_mode) != long_mode || !(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE)))
 		return false;
 	if (!c->pending_valid)
 		return true;
@@ -579,8 +581,8 @@ static const uint8_t *next_record(const uint8_t *buf, size_t size, size_t *at, d
 
 static int refuse(struct domain *d, const descriptor_t *desc, const char *why)
 {
-	log_guest(LOG_WARN, d->id, "machine state refused: record type %u instance %u: %s", desc->typecode, desc->instance,
-		  why);
+	log_guest(LOG_WARN, d->id, "machine state refused: record type %u instance %u: %s", desc->typecode,
+		  desc->instance, why);
 	return -EINVAL;
 }
 
@@ -603,7 +605,7 @@ static void follow_tsc(struct domain *d)
 {
 	struct vcpu *first = domain_vcpu(d, 0), *v;
 
-	for_each_vcpu(d, v) {
+	for_each_vcpu (d, v) {
 		if (v->initialised || !first)
 			continue;
 		v->hvm->tsc_offset = first->hvm->tsc_offset;

@@ -10,8 +10,8 @@
 
 struct domain;
 
-size_t context_size(struct domain *d);			/* bytes context_save() needs */
-int context_save(struct domain *d, void *buf, size_t size); /* -> bytes written, or -ENOSPC */
+size_t context_size(struct domain *d);				  /* bytes context_save() needs */
+int context_save(struct domain *d, void *buf, size_t size);	  /* -> bytes written, or -ENOSPC */
 int context_load(struct domain *d, const void *buf, size_t size); /* 0, -EINVAL with a log line naming the record */
 /* One record: type, instance; buf NULL gives the size. -> bytes, -ENOENT, -EINVAL, -ENOSPC. */
 int context_save_one(struct domain *d, unsigned type, unsigned instance, void *buf, size_t size);

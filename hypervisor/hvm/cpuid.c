@@ -15,10 +15,10 @@
 #include "port/cpu.h"
 #include "port/machine.h"
 
-#define NO_SUBLEAF    XEN_CPUID_INPUT_UNUSED
-#define XEN_BASE      0x40000000u
-#define CR4_OSXSAVE   BIT(18)
-#define CR4_PKE	      BIT(22)
+#define NO_SUBLEAF  XEN_CPUID_INPUT_UNUSED
+#define XEN_BASE    0x40000000u
+#define CR4_OSXSAVE BIT(18)
+#define CR4_PKE	    BIT(22)
 
 enum reg { A, B, C, D };
 
@@ -206,7 +206,7 @@ static void build_guest(struct cpuid_policy *p, const struct cpuid_policy *host)
 	l = (xen_cpuid_leaf_t *)find(p, 7, 0);
 	if (l && !xsave)
 		l->b &= ~NEED_XSAVE_7B;
-	zero_leaf(p, 5, NO_SUBLEAF);  /* MONITOR */
+	zero_leaf(p, 5, NO_SUBLEAF);   /* MONITOR */
 	zero_leaf(p, 0xa, NO_SUBLEAF); /* performance counters */
 	zero_leaf(p, 3, NO_SUBLEAF);
 	for (uint32_t i = 0; i < 2; i++)
@@ -245,7 +245,7 @@ const struct cpuid_policy *cpuid_system(enum cpuid_system which)
 
 unsigned cpuid_featureset(unsigned index, uint32_t *out, unsigned max)
 {
-	static const uint8_t which[] = { CPUID_RAW,	CPUID_HOST,   CPUID_PV_DEFAULT,
+	static const uint8_t which[] = { CPUID_RAW,	    CPUID_HOST,	  CPUID_PV_DEFAULT,
 					 CPUID_HVM_DEFAULT, CPUID_PV_MAX, CPUID_HVM_MAX };
 	unsigned n = MIN(max, (unsigned)ARRAY_SIZE(words));
 
@@ -275,8 +275,8 @@ static bool acceptable(const struct cpuid_policy *max, const xen_cpuid_leaf_t *l
 	return l->leaf <= 0xd || (l->leaf >= 0x80000000 && l->leaf <= 0x80000021);
 }
 
-int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs, uint32_t nr_msrs,
-	      uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr)
+int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs,
+	      uint32_t nr_msrs, uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr)
 {
 	const struct cpuid_policy *max = &system_policy[CPUID_HVM_MAX];
 

@@ -20,14 +20,22 @@ struct cpuid_policy {
 	xen_msr_entry_t msr[2];
 };
 
-enum cpuid_system { CPUID_RAW, CPUID_HOST, CPUID_PV_MAX, CPUID_HVM_MAX, CPUID_PV_DEFAULT, CPUID_HVM_DEFAULT, CPUID_SYSTEMS };
+enum cpuid_system {
+	CPUID_RAW,
+	CPUID_HOST,
+	CPUID_PV_MAX,
+	CPUID_HVM_MAX,
+	CPUID_PV_DEFAULT,
+	CPUID_HVM_DEFAULT,
+	CPUID_SYSTEMS
+};
 
-void cpuid_init(void); /* boot CPU, builds the system policies */
+void cpuid_init(void);						  /* boot CPU, builds the system policies */
 const struct cpuid_policy *cpuid_system(enum cpuid_system which); /* XEN_SYSCTL_get_cpu_policy indexes 0-5 */
-int cpuid_domain_init(struct domain *d); /* default policy; 0, -ENOMEM */
+int cpuid_domain_init(struct domain *d);			  /* default policy; 0, -ENOMEM */
 /* XEN_DOMCTL_set_cpu_policy: merged into d's; must be within hvm_max. 0, -EINVAL with *bad_leaf, *bad_subleaf, *bad_msr set. */
-int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs, uint32_t nr_msrs,
-	      uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr);
+int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, const xen_msr_entry_t *msrs,
+	      uint32_t nr_msrs, uint32_t *bad_leaf, uint32_t *bad_subleaf, uint32_t *bad_msr);
 /* XEN_SYSCTL_get_cpu_featureset: index as the sysctl's; words of the featureset (10 or more). Returns how many. */
 unsigned cpuid_featureset(unsigned index, uint32_t *words, unsigned max);
 void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);

@@ -12,13 +12,13 @@
 #include "hvm/io.h"
 #include "lib/lib.h"
 
-#define CF 0x001u
-#define PF 0x004u
-#define AF 0x010u
-#define ZF 0x040u
-#define SF 0x080u
-#define OF 0x800u
-#define DF 0x400u
+#define CF	    0x001u
+#define PF	    0x004u
+#define AF	    0x010u
+#define ZF	    0x040u
+#define SF	    0x080u
+#define OF	    0x800u
+#define DF	    0x400u
 #define ARITH_FLAGS (CF | PF | AF | ZF | SF | OF)
 
 #define STRING_PIECE 128u /* elements per exit */

@@ -19,41 +19,42 @@ enum exit_kind {
 	EXIT_WRMSR,
 	EXIT_HYPERCALL, /* VMMCALL or VMCALL */
 	EXIT_HLT,
-	EXIT_IO,	/* port, size, in, string, rep, seg, addr_size */
-	EXIT_NPF,	/* nested page fault: gpa, write, exec, present */
-	EXIT_CR_WRITE,	/* cr, gpr when decoded */
+	EXIT_IO,       /* port, size, in, string, rep, seg, addr_size */
+	EXIT_NPF,      /* nested page fault: gpa, write, exec, present */
+	EXIT_CR_WRITE, /* cr, gpr when decoded */
 	EXIT_DR,
 	EXIT_XSETBV,
 	EXIT_RDTSC,
 	EXIT_PAUSE,
-	EXIT_WBINVD,	/* and INVD */
-	EXIT_MONITOR,	/* MONITOR, MWAIT */
-	EXIT_SHUTDOWN,	/* triple fault */
+	EXIT_WBINVD,   /* and INVD */
+	EXIT_MONITOR,  /* MONITOR, MWAIT */
+	EXIT_SHUTDOWN, /* triple fault */
 	EXIT_RDPMC,
-	EXIT_UD,	/* an instruction the guest may not use: inject #UD */
+	EXIT_UD, /* an instruction the guest may not use: inject #UD */
 	EXIT_INIT,
-	EXIT_INVALID,	/* the CPU refused the state: our mistake, ends the domain */
-	EXIT_UNKNOWN,	/* ends the domain */
+	EXIT_INVALID, /* the CPU refused the state: our mistake, ends the domain */
+	EXIT_UNKNOWN, /* ends the domain */
 };
 
 struct exit {
 	enum exit_kind kind;
-	uint64_t reason;      /* the vendor's code, for messages */
-	uint8_t length;	      /* instruction length when the CPU reported it, else 0 */
-	bool in, string, rep; /* EXIT_IO */
+	uint64_t reason;		 /* the vendor's code, for messages */
+	uint8_t length;			 /* instruction length when the CPU reported it, else 0 */
+	bool in, string, rep;		 /* EXIT_IO */
 	bool write, exec, present, walk; /* EXIT_NPF; walk: fault on the guest's own page-table access */
-	uint8_t size;	      /* EXIT_IO: 1, 2, 4 */
-	uint8_t addr_size;    /* EXIT_IO string: 2, 4, 8 */
-	uint8_t seg;	      /* EXIT_IO string: SEG_*, when reported; 0xff = decode */
-	uint8_t vector;	      /* EXIT_EXCEPTION */
-	uint8_t cr, gpr;      /* EXIT_CR_WRITE; gpr 0xff = decode */
+	uint8_t size;			 /* EXIT_IO: 1, 2, 4 */
+	uint8_t addr_size;		 /* EXIT_IO string: 2, 4, 8 */
+	uint8_t seg;			 /* EXIT_IO string: SEG_*, when reported; 0xff = decode */
+	uint8_t vector;			 /* EXIT_EXCEPTION */
+	uint8_t cr, gpr;		 /* EXIT_CR_WRITE; gpr 0xff = decode */
 	uint16_t port;
 	uint32_t error_code;
 	gpa_t gpa;
-	gva_t addr;	      /* linear address when reported (#PF, EPT) */
-	uint64_t next_rip;    /* EXIT_IO on SVM (EXITINFO2); 0 = unknown */
+	gva_t addr;	   /* linear address when reported (#PF, EPT) */
+	uint64_t next_rip; /* EXIT_IO on SVM (EXITINFO2); 0 = unknown */
 	/* An event whose delivery this exit interrupted; must be delivered again. valid bit 31, as EXITINTINFO. */
-	uint64_t interrupted; /* SVM format (vmx_decode translates): vector | type << 8 | ev << 11 | valid << 31 | err << 32 */
+	uint64_t
+		interrupted; /* SVM format (vmx_decode translates): vector | type << 8 | ev << 11 | valid << 31 | err << 32 */
 };
 
 /* Handles one exit of the current vCPU. */

@@ -204,8 +204,16 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 		    !cr_state_ok(v->domain, r->cr0 | CR0_ET, r->cr4, r->efer))
 			return -EINVAL;
 		hvm_reset(v);
-		v->regs = (struct regs){ .rax = r->eax, .rcx = r->ecx, .rdx = r->edx, .rbx = r->ebx, .rsp = r->esp,
-					 .rbp = r->ebp, .rsi = r->esi, .rdi = r->edi, .rip = r->eip, .rflags = r->eflags };
+		v->regs = (struct regs){ .rax = r->eax,
+					 .rcx = r->ecx,
+					 .rdx = r->edx,
+					 .rbx = r->ebx,
+					 .rsp = r->esp,
+					 .rbp = r->ebp,
+					 .rsi = r->esi,
+					 .rdi = r->edi,
+					 .rip = r->eip,
+					 .rflags = r->eflags };
 		c->cr0 = r->cr0 | CR0_ET;
 		c->cr3 = r->cr3;
 		c->cr4 = r->cr4;
@@ -220,8 +228,16 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 		ds = ss = es = (struct segment){ 0, ATTR_DATA32, ~0u, 0 };
 		tr = (struct segment){ 0, ATTR_TSS, 0x67, 0 };
 		hvm_reset(v);
-		v->regs = (struct regs){ .rax = r->rax, .rcx = r->rcx, .rdx = r->rdx, .rbx = r->rbx, .rsp = r->rsp,
-					 .rbp = r->rbp, .rsi = r->rsi, .rdi = r->rdi, .rip = r->rip, .rflags = r->rflags };
+		v->regs = (struct regs){ .rax = r->rax,
+					 .rcx = r->rcx,
+					 .rdx = r->rdx,
+					 .rbx = r->rbx,
+					 .rsp = r->rsp,
+					 .rbp = r->rbp,
+					 .rsi = r->rsi,
+					 .rdi = r->rdi,
+					 .rip = r->rip,
+					 .rflags = r->rflags };
 		c->cr0 = r->cr0 | CR0_ET;
 		c->cr3 = r->cr3;
 		c->cr4 = r->cr4;
@@ -242,7 +258,8 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
 	*out = svm_vmcb(v)->seg[s];
-	if (s == SEG_SS) /* SYSRET sets CPL but not SS.DPL on AMD's CPUs (APM vol. 3, SYSRET): the CPL counts, also in a saved image */
+	if (s ==
+	    SEG_SS) /* SYSRET sets CPL but not SS.DPL on AMD's CPUs (APM vol. 3, SYSRET): the CPL counts, also in a saved image */
 		out->attr = (uint16_t)((out->attr & ~0x60u) | (svm_vmcb(v)->cpl & 3u) << 5);
 }
 

@@ -39,37 +39,37 @@ struct hvm_vcpu {
 		uint32_t error;
 	} inject;
 	bool nmi_pending, nmi_masked;
-	bool nmi_iret;	      /* the handler of the masking NMI reached its IRET, at nmi_iret_rip: done once RIP is elsewhere */
+	bool nmi_iret; /* the handler of the masking NMI reached its IRET, at nmi_iret_rip: done once RIP is elsewhere */
 	uint64_t nmi_iret_rip;
-	bool debug_used;      /* DR0-3 are the guest's: switched with the vCPU */
-	uint64_t dr[4];	      /* while not on a CPU */
-	bool init_pending;    /* INIT came: reset, wait for SIPI */
+	bool debug_used;   /* DR0-3 are the guest's: switched with the vCPU */
+	uint64_t dr[4];	   /* while not on a CPU */
+	bool init_pending; /* INIT came: reset, wait for SIPI */
 	uint8_t sipi_vector;
-	bool halted_with_if;  /* last HLT was with interrupts enabled */
-	bool upcall_wanted;   /* guest_event_pending() came: deliver by vector or GSI */
+	bool halted_with_if;   /* last HLT was with interrupts enabled */
+	bool upcall_wanted;    /* guest_event_pending() came: deliver by vector or GSI */
 	uint8_t upcall_vector; /* HVMOP_set_evtchn_upcall_vector, 0 = not set */
-	uint32_t tlb_gen;     /* last domain flush generation seen */
+	uint32_t tlb_gen;      /* last domain flush generation seen */
 	/* MSRs kept in software */
 	uint64_t msr_misc_enable, msr_tsc_aux, mtrr_def_type, mtrr_fixed[11], mtrr_var[16], msr_mcg_status;
 	uint64_t tsc_offset;
 	uint64_t xcr0;
-	void *fpu;	      /* FXSAVE/XSAVE image while not on a CPU; heap page */
+	void *fpu; /* FXSAVE/XSAVE image while not on a CPU; heap page */
 	bool fpu_loaded;
 };
 
 struct hvm_domain {
 	struct vioapic ioapic;
 	struct vpit pit;
-	struct irq_domain irq;	/* host interrupts bound to this domain (hardware right) */
-	struct vpci_domain *vpci; /* NULL without the hardware right */
-	uint32_t tlb_gen;	/* guest_tlb_flush() counts up */
-	uint32_t callback_gsi;	/* HVM_PARAM_CALLBACK_IRQ type 0: 0 = none */
-	uint8_t callback_vector; /* type 2 */
+	struct irq_domain irq;		 /* host interrupts bound to this domain (hardware right) */
+	struct vpci_domain *vpci;	 /* NULL without the hardware right */
+	uint32_t tlb_gen;		 /* guest_tlb_flush() counts up */
+	uint32_t callback_gsi;		 /* HVM_PARAM_CALLBACK_IRQ type 0: 0 = none */
+	uint8_t callback_vector;	 /* type 2 */
 	uint8_t *io_bitmap, *msr_bitmap; /* of this domain or the shared default; vendor format (SVM) */
-	uint16_t pm1_port;	/* hardware domain: trapped PM1a_CNT, 0 = none */
-	uint8_t pm1_s5;		/* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
+	uint16_t pm1_port;		 /* hardware domain: trapped PM1a_CNT, 0 = none */
+	uint8_t pm1_s5;			 /* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
 	uint8_t cmos_index;
-	char debug_line[128];	/* port 0xe9 text collected so far */
+	char debug_line[128]; /* port 0xe9 text collected so far */
 	uint32_t debug_len;
 	uint16_t pm_status, pm_enable, pm_control; /* ACPI PM block of guests (ports 0xb000..) */
 };
@@ -77,7 +77,7 @@ struct hvm_domain {
 /* --- registers in the vendor's state; current vCPU, or a paused one (hvm/regs.c or vendor) --- */
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out);
 void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in);
-uint64_t hvm_get_cr(struct vcpu *v, unsigned cr); /* 0, 2, 3, 4, 8 */
+uint64_t hvm_get_cr(struct vcpu *v, unsigned cr);	      /* 0, 2, 3, 4, 8 */
 void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value); /* no checks; cr.c checks for guests */
 uint64_t hvm_get_efer(struct vcpu *v);
 void hvm_set_efer(struct vcpu *v, uint64_t value);
@@ -97,11 +97,11 @@ static inline bool hvm_xcr0_ok(uint64_t value, uint64_t host)
 /* --- what handlers do to the guest --- */
 void hvm_inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
 void hvm_triple_fault(struct vcpu *v); /* a way to reset the machine: what the tools said of it (xen/hvm/params.h) */
-void hvm_inject_gp(struct vcpu *v);			  /* #GP(0) */
+void hvm_inject_gp(struct vcpu *v);    /* #GP(0) */
 void hvm_inject_ud(struct vcpu *v);
-void hvm_inject_db(struct vcpu *v);			  /* DR6 says why already */
+void hvm_inject_db(struct vcpu *v);			       /* DR6 says why already */
 void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code); /* sets CR2 */
-void hvm_advance(struct vcpu *v, unsigned length);	  /* past the instruction; drops interrupt shadow */
+void hvm_advance(struct vcpu *v, unsigned length);	       /* past the instruction; drops interrupt shadow */
 /* Full architectural reset (INIT or power-on) / PVH-style start state set by context or builder. */
 void hvm_reset(struct vcpu *v);
 void hvm_sipi(struct vcpu *v, uint8_t vector);
@@ -113,7 +113,18 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx);
 
 /* Length of the current instruction by fetching and decoding just enough (prefixes + opcode), 0 = fault was injected.
  * expect: the opcode bytes that may have caused the exit, checked. */
-enum insn_expect { INSN_CPUID, INSN_RDMSR, INSN_WRMSR, INSN_VMMCALL, INSN_HLT, INSN_PAUSE, INSN_WBINVD, INSN_XSETBV, INSN_RDTSC, INSN_ANY };
+enum insn_expect {
+	INSN_CPUID,
+	INSN_RDMSR,
+	INSN_WRMSR,
+	INSN_VMMCALL,
+	INSN_HLT,
+	INSN_PAUSE,
+	INSN_WBINVD,
+	INSN_XSETBV,
+	INSN_RDTSC,
+	INSN_ANY
+};
 unsigned insn_length(struct vcpu *v, enum insn_expect expect); /* hvm/insn.c */
 
 #endif

@@ -18,10 +18,10 @@ struct pattern {
 };
 
 static const struct pattern patterns[] = {
-	[INSN_CPUID] = { 2, { 0x0f, 0xa2 } },	     [INSN_RDMSR] = { 2, { 0x0f, 0x32 } },
-	[INSN_WRMSR] = { 2, { 0x0f, 0x30 } },	     [INSN_VMMCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
-	[INSN_HLT] = { 1, { 0xf4 } },		     [INSN_PAUSE] = { 2, { 0xf3, 0x90 } },
-	[INSN_WBINVD] = { 2, { 0x0f, 0x09 } },	     [INSN_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
+	[INSN_CPUID] = { 2, { 0x0f, 0xa2 } },  [INSN_RDMSR] = { 2, { 0x0f, 0x32 } },
+	[INSN_WRMSR] = { 2, { 0x0f, 0x30 } },  [INSN_VMMCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
+	[INSN_HLT] = { 1, { 0xf4 } },	       [INSN_PAUSE] = { 2, { 0xf3, 0x90 } },
+	[INSN_WBINVD] = { 2, { 0x0f, 0x09 } }, [INSN_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
 	[INSN_RDTSC] = { 2, { 0x0f, 0x31 } },
 };
 

@@ -74,7 +74,7 @@ static void set_range(struct domain *d, uint16_t first, uint16_t last, bool trap
 		if (trap)
 			map[port / 8] |= (uint8_t)(1u << (port & 7));
 		else
-			map[port / 8] &= (uint8_t)~(1u << (port & 7));
+			map[port / 8] &= (uint8_t) ~(1u << (port & 7));
 	}
 }
 

@@ -54,8 +54,9 @@ static void gsi_bind(struct domain *d, unsigned gsi, bool level, bool active_low
 		log_warn("irq: GSI %u cannot be bound (%d)", gsi, vector);
 		return;
 	}
-	slots[vector] = (struct slot){ .d = d, .kind = SLOT_GSI, .gsi = (uint8_t)gsi, .level = level,
-				       .active_low = active_low };
+	slots[vector] = (struct slot){
+		.d = d, .kind = SLOT_GSI, .gsi = (uint8_t)gsi, .level = level, .active_low = active_low
+	};
 	gsi_vector[gsi] = (uint8_t)vector;
 	d->hvm->irq.bound[gsi / 64] |= BIT(gsi % 64);
 }

@@ -56,14 +56,14 @@
 #define MSR_DE_CFG	   0xc0011029u
 #define MSR_PATCH_LEVEL	   MSR_BIOS_SIGN
 
-#define MTRR_VARIABLE	   8u
-#define MCE_BANKS	   2u
-#define EFER_SCE	   BIT(0)
-#define EFER_LME	   BIT(8)
-#define EFER_LMA	   BIT(10)
-#define EFER_NX		   BIT(11)
-#define EFER_FFXSR	   BIT(14)
-#define CR0_PG		   BIT(31)
+#define MTRR_VARIABLE 8u
+#define MCE_BANKS     2u
+#define EFER_SCE      BIT(0)
+#define EFER_LME      BIT(8)
+#define EFER_LMA      BIT(10)
+#define EFER_NX	      BIT(11)
+#define EFER_FFXSR    BIT(14)
+#define CR0_PG	      BIT(31)
 
 static uint8_t *bitmap;
 
@@ -73,13 +73,14 @@ static void allow(uint32_t msr)
 	uint32_t range = msr >= 0xc0010000 ? 2 : msr >= 0xc0000000 ? 1 : 0;
 	uint32_t bit = range * 2048 * 8 + (msr & 0x1fff) * 2;
 
-	bitmap[bit / 8] &= (uint8_t)~(3u << bit % 8);
+	bitmap[bit / 8] &= (uint8_t) ~(3u << bit % 8);
 }
 
 int msr_init(void)
 {
-	static const uint32_t direct[] = { MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR, MSR_LSTAR, MSR_CSTAR,
-					   MSR_SFMASK, MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE };
+	static const uint32_t direct[] = { MSR_SYSENTER_CS, MSR_SYSENTER_ESP,  MSR_SYSENTER_EIP, MSR_STAR,
+					   MSR_LSTAR,	    MSR_CSTAR,	       MSR_SFMASK,	 MSR_FS_BASE,
+					   MSR_GS_BASE,	    MSR_KERNEL_GS_BASE };
 
 	bitmap = heap_alloc_pages(1);
 	if (!bitmap)
@@ -97,8 +98,8 @@ uint8_t *msr_bitmap(void)
 
 static bool is_mtrr(uint32_t msr)
 {
-	return (msr >= MSR_MTRR_VAR0 && msr < MSR_MTRR_VAR0 + 2 * MTRR_VARIABLE) || msr == MSR_MTRR_FIX64K || msr == 0x258 ||
-	       msr == 0x259 || (msr >= 0x268 && msr <= 0x26f) || msr == MSR_MTRR_DEF_TYPE;
+	return (msr >= MSR_MTRR_VAR0 && msr < MSR_MTRR_VAR0 + 2 * MTRR_VARIABLE) || msr == MSR_MTRR_FIX64K ||
+	       msr == 0x258 || msr == 0x259 || (msr >= 0x268 && msr <= 0x26f) || msr == MSR_MTRR_DEF_TYPE;
 }
 
 static uint64_t *mtrr(struct hvm_vcpu *h, uint32_t msr)
@@ -270,7 +271,8 @@ static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
 	if (is_mce(msr))
 		return (msr & 3) == 0 || !value;
 	if ((msr >= MSR_PERFEVTSEL0 && msr < MSR_PERFEVTSEL0 + 8) || msr == MSR_NB_CFG || msr == MSR_HWCR ||
-	    msr == MSR_DEBUGCTL || msr == MSR_MCG_STATUS || msr == MSR_MCG_CTL || msr == MSR_DE_CFG || msr == MSR_BIOS_SIGN)
+	    msr == MSR_DEBUGCTL || msr == MSR_MCG_STATUS || msr == MSR_MCG_CTL || msr == MSR_DE_CFG ||
+	    msr == MSR_BIOS_SIGN)
 		return true; /* nothing behind it */
 	if (msr == MSR_TSC_AUX && cpuid_has(v->domain, 0x80000001, 3, 27) && !(value >> 32)) {
 		v->hvm->msr_tsc_aux = value;

@@ -7,7 +7,7 @@
 struct vcpu;
 struct domain;
 
-int msr_init(void);	 /* the bitmap all domains share: which MSRs do not exit; 0, -ENOMEM */
+int msr_init(void); /* the bitmap all domains share: which MSRs do not exit; 0, -ENOMEM */
 uint8_t *msr_bitmap(void);
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);

@@ -50,16 +50,17 @@ static void load(struct vcpu *v)
 	guest_switch_in(v);
 }
 
-/* INIT and SIPI arrive as flags so that only the CPU that runs the vCPU changes its registers. */
+/* The flush comes last: writing the runstate area may take pages away (populate on demand). */
 static void prepare(struct vcpu *v)
 {
 	struct domain *d = v->domain;
-	uint32_t gen = __atomic_load_n(&d->hvm->tlb_gen, __ATOMIC_ACQUIRE);
+	uint32_t gen;
 
 	if (v->runstate_stamp != v->sched.state_entered) {
 		v->runstate_stamp = v->sched.state_entered;
 		time_update_runstate(v);
 	}
+	gen = __atomic_load_n(&d->hvm->tlb_gen, __ATOMIC_ACQUIRE);
 	if (v->hvm->tlb_gen != gen) {
 		v->hvm->tlb_gen = gen;
 		svm_flush_tlb(v);

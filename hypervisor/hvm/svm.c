@@ -16,22 +16,22 @@
 #include "port/cpu.h"
 #include "port/machine.h"
 
-#define CPUID_SVM	      0x8000000au
-#define SVM_NPT		      BIT(0)
-#define SVM_NRIPS	      BIT(3)
-#define SVM_VMCB_CLEAN	      BIT(5)
-#define SVM_FLUSH_BY_ASID     BIT(6)
-#define SVM_DECODE_ASSISTS    BIT(7)
-#define SVM_PAUSE_FILTER      BIT(10)
-#define SVM_VGIF	      BIT(16)
-#define EFER_SVME	      BIT(12)
-#define NO_VECTOR	      (-1)
+#define CPUID_SVM	   0x8000000au
+#define SVM_NPT		   BIT(0)
+#define SVM_NRIPS	   BIT(3)
+#define SVM_VMCB_CLEAN	   BIT(5)
+#define SVM_FLUSH_BY_ASID  BIT(6)
+#define SVM_DECODE_ASSISTS BIT(7)
+#define SVM_PAUSE_FILTER   BIT(10)
+#define SVM_VGIF	   BIT(16)
+#define EFER_SVME	   BIT(12)
+#define NO_VECTOR	   (-1)
 
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
 	struct asid_vcpu asid;
-	int offered; /* vector in V_IRQ at the last entry, or NO_VECTOR */
+	int offered;	     /* vector in V_IRQ at the last entry, or NO_VECTOR */
 	bool offered_direct; /* it came from the callback vector, not from the local APIC */
 };
 
@@ -44,7 +44,8 @@ int svm_init(void)
 
 	port_cpuid(0x80000000, 0, r);
 	if (r[0] < CPUID_SVM) {
-		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested paging "
+		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested "
+			"paging "
 			"(QEMU: a CPU model with +svm,+npt)");
 		return -ENODEV;
 	}
@@ -70,7 +71,8 @@ int svm_init(void)
 		return -ENODEV;
 	}
 	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",
-		 svm_features.decode_assists ? ", decode assists" : "", svm_features.flush_by_asid ? ", flush by ASID" : "",
+		 svm_features.decode_assists ? ", decode assists" : "",
+		 svm_features.flush_by_asid ? ", flush by ASID" : "",
 		 svm_features.vmcb_clean ? ", VMCB clean bits" : "", svm_features.pause_filter ? ", pause filter" : "");
 	return 0;
 }
@@ -98,8 +100,9 @@ static void program_controls(struct vcpu *v, struct vmcb *c)
 	c->dr_read = c->dr_write = 0xffff; /* until the first use: EXIT_DR */
 	/* #DB and #AC can be raised again by their own delivery, for ever: only an exit lets anything else happen. */
 	c->exceptions = BIT(1) | BIT(17) | BIT(18);
-	c->general1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
-		      INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+	c->general1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
+		      INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO |
+		      INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
 	c->general2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
 		      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
 		      INTERCEPT_XSETBV;
@@ -189,7 +192,8 @@ static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 	}
 	s->offered = vector;
 	if (vector != NO_VECTOR)
-		vintr |= VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT | (uint64_t)vector << VINTR_VECTOR_SHIFT;
+		vintr |=
+			VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT | (uint64_t)vector << VINTR_VECTOR_SHIFT;
 	c->vintr = vintr;
 }
 
@@ -306,7 +310,8 @@ void svm_decode(const void *vmcb, struct exit *e)
 	} else if (code >= VMEXIT_CR_WRITE0 && code < VMEXIT_DR_READ0) {
 		e->kind = EXIT_CR_WRITE;
 		e->cr = (uint8_t)(code - VMEXIT_CR_WRITE0);
-		e->gpr = svm_features.decode_assists && (c->exit_info1 & BIT(63)) ? (uint8_t)(c->exit_info1 & 15) : 0xff;
+		e->gpr =
+			svm_features.decode_assists && (c->exit_info1 & BIT(63)) ? (uint8_t)(c->exit_info1 & 15) : 0xff;
 	} else if (code >= VMEXIT_EXCEPTION0 && code < VMEXIT_INTR) {
 		e->kind = EXIT_EXCEPTION;
 		e->vector = (uint8_t)(code - VMEXIT_EXCEPTION0);
@@ -350,7 +355,8 @@ void svm_redeliver(struct vcpu *v, uint64_t info)
 
 	if ((type == 0 && (int)vector == v->hvm->svm->offered) || v->hvm->inject.vector != EVENT_NONE)
 		return;
-	if (type == 4 || (type == 3 && (vector == 3 || vector == 4))) /* INT n, INT3, INTO: the instruction runs again */
+	if (type == 4 ||
+	    (type == 3 && (vector == 3 || vector == 4))) /* INT n, INT3, INTO: the instruction runs again */
 		return;
 	v->hvm->inject.vector = (uint8_t)vector;
 	v->hvm->inject.type = (uint8_t)type;
@@ -369,6 +375,6 @@ void svm_dump(struct vcpu *v)
 	log_err("  rsi %016lx rdi %016lx rbp %016lx rsp %016lx", r->rsi, r->rdi, r->rbp, r->rsp);
 	log_err("  r8  %016lx r9  %016lx r10 %016lx r11 %016lx", r->r8, r->r9, r->r10, r->r11);
 	log_err("  r12 %016lx r13 %016lx r14 %016lx r15 %016lx", r->r12, r->r13, r->r14, r->r15);
-	log_err("  exit %lx info1 %lx info2 %lx int %lx inj %lx", c->exit_code, c->exit_info1, c->exit_info2, c->exit_int_info,
-		c->event_inj);
+	log_err("  exit %lx info1 %lx info2 %lx int %lx inj %lx", c->exit_code, c->exit_info1, c->exit_info2,
+		c->exit_int_info, c->event_inj);
 }

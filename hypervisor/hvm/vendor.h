@@ -14,11 +14,11 @@ struct svm_features {
 };
 extern struct svm_features svm_features;
 
-int svm_init(void);		     /* boot CPU: 0, or -ENODEV after a message that says what is missing */
-int svm_cpu_init(unsigned cpu);	     /* each CPU: EFER.SVME, host save area */
+int svm_init(void);		/* boot CPU: 0, or -ENODEV after a message that says what is missing */
+int svm_cpu_init(unsigned cpu); /* each CPU: EFER.SVME, host save area */
 int svm_vcpu_init(struct vcpu *v);
 void svm_vcpu_destroy(struct vcpu *v);
-void svm_flush_tlb(struct vcpu *v);  /* at its next entry */
+void svm_flush_tlb(struct vcpu *v); /* at its next entry */
 /* Enters the guest once; returns after #VMEXIT with *e decoded and v->regs current. */
 void svm_run(struct vcpu *v, struct exit *e);
 /* Pure: a VMCB page -> struct exit. */

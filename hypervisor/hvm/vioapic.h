@@ -27,8 +27,8 @@ struct vioapic {
 void vioapic_init(struct domain *d, uint32_t nr_pins);
 uint32_t vioapic_mmio_read(struct domain *d, uint32_t offset);
 void vioapic_mmio_write(struct domain *d, uint32_t offset, uint32_t value);
-void vioapic_set_line(struct domain *d, uint32_t pin, bool level);  /* level lines */
-void vioapic_pulse(struct domain *d, uint32_t pin);		    /* an edge */
-void vioapic_eoi(struct domain *d, uint8_t vector);		    /* broadcast from a vlapic */
+void vioapic_set_line(struct domain *d, uint32_t pin, bool level); /* level lines */
+void vioapic_pulse(struct domain *d, uint32_t pin);		   /* an edge */
+void vioapic_eoi(struct domain *d, uint8_t vector);		   /* broadcast from a vlapic */
 
 #endif

@@ -18,7 +18,7 @@
 #include "port/machine.h"
 
 #define BASE_BSP    BIT(8)
-#define BASE_X2     BIT(10)
+#define BASE_X2	    BIT(10)
 #define BASE_ENABLE BIT(11)
 #define BASE_ADDR   0xfffffff000ull
 
@@ -27,9 +27,28 @@
 
 /* Register numbers: offset in the page / 16, x2APIC MSR - 0x800. */
 enum {
-	R_ID = 0x02, R_VERSION = 0x03, R_TPR = 0x08, R_APR = 0x09, R_PPR = 0x0a, R_EOI = 0x0b, R_LDR = 0x0d, R_DFR = 0x0e,
-	R_SVR = 0x0f, R_ISR = 0x10, R_TMR = 0x18, R_IRR = 0x20, R_ESR = 0x28, R_CMCI = 0x2f, R_ICR = 0x30, R_ICR2 = 0x31,
-	R_LVT_TIMER = 0x32, R_LVT_ERROR = 0x37, R_INITIAL = 0x38, R_CURRENT = 0x39, R_DIVIDE = 0x3e, R_SELF_IPI = 0x3f,
+	R_ID = 0x02,
+	R_VERSION = 0x03,
+	R_TPR = 0x08,
+	R_APR = 0x09,
+	R_PPR = 0x0a,
+	R_EOI = 0x0b,
+	R_LDR = 0x0d,
+	R_DFR = 0x0e,
+	R_SVR = 0x0f,
+	R_ISR = 0x10,
+	R_TMR = 0x18,
+	R_IRR = 0x20,
+	R_ESR = 0x28,
+	R_CMCI = 0x2f,
+	R_ICR = 0x30,
+	R_ICR2 = 0x31,
+	R_LVT_TIMER = 0x32,
+	R_LVT_ERROR = 0x37,
+	R_INITIAL = 0x38,
+	R_CURRENT = 0x39,
+	R_DIVIDE = 0x3e,
+	R_SELF_IPI = 0x3f,
 };
 
 enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
@@ -54,7 +73,7 @@ enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERR
 enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_RESERVED, MODE_NMI, MODE_INIT, MODE_STARTUP, MODE_EXTINT };
 
 static const uint32_t lvt_writable[LVT_COUNT] = {
-	[LVT_CMCI] = 0x117ff,  [LVT_TIMER] = 0x710ff,  [LVT_THERMAL] = 0x117ff, [LVT_PERF] = 0x117ff,
+	[LVT_CMCI] = 0x117ff,  [LVT_TIMER] = 0x710ff, [LVT_THERMAL] = 0x117ff, [LVT_PERF] = 0x117ff,
 	[LVT_LINT0] = 0x1f7ff, [LVT_LINT1] = 0x1f7ff, [LVT_ERROR] = 0x110ff,
 };
 
@@ -162,7 +181,8 @@ void vlapic_ack(struct vcpu *v, uint8_t vector)
 	unsigned i = vector / 32;
 	uint32_t bit = 1u << (vector & 31);
 
-	__atomic_and_fetch(&a->irr[i], ~bit, __ATOMIC_SEQ_CST); /* highest_irr() clears the summary when it looks next */
+	__atomic_and_fetch(&a->irr[i], ~bit,
+			   __ATOMIC_SEQ_CST); /* highest_irr() clears the summary when it looks next */
 	a->isr[i] |= bit;
 	a->isr_sum |= 1u << i;
 }
@@ -286,7 +306,7 @@ static void deliver_lowest(struct domain *d, uint32_t dest, bool logical, uint8_
 {
 	struct vcpu *t, *best = NULL;
 
-	for_each_vcpu(d, t) {
+	for_each_vcpu (d, t) {
 		if (!matches(t, dest, logical) || !vlapic_enabled(t))
 			continue;
 		if (!best || ppr(apic_of(t)) < ppr(apic_of(best)))
@@ -304,7 +324,7 @@ void vlapic_deliver(struct domain *d, uint32_t dest, bool logical, uint8_t mode,
 		deliver_lowest(d, dest, logical, vector, level);
 		return;
 	}
-	for_each_vcpu(d, t)
+	for_each_vcpu (d, t)
 		if (matches(t, dest, logical))
 			accept(t, mode, vector, level);
 }
@@ -335,7 +355,7 @@ static void send_ipi(struct vcpu *v, uint32_t low, uint32_t dest)
 		}
 		break;
 	default:
-		for_each_vcpu(v->domain, t)
+		for_each_vcpu (v->domain, t)
 			if (shorthand == 2 || t != v)
 				accept(t, mode, vector, false);
 		break;
@@ -712,8 +732,8 @@ static bool x2_write(struct vcpu *v, unsigned reg, uint64_t value)
 		if ((uint32_t)value & ~ICR_WRITABLE)
 			return false;
 		a->icr = value & ~(uint64_t)ICR_BUSY;
-		if ((value & 0xcf00) == 0x4000 && (value & 0xc0000) == 0 && !(value & 0x800) && value >> 32 == v->id * 2 &&
-		    (value & 0xff) >= 16 && vlapic_enabled(v))
+		if ((value & 0xcf00) == 0x4000 && (value & 0xc0000) == 0 && !(value & 0x800) &&
+		    value >> 32 == v->id * 2 && (value & 0xff) >= 16 && vlapic_enabled(v))
 			set_irr(a, (uint8_t)value, false); /* to itself by its own ID */
 		else
 			send_ipi(v, (uint32_t)a->icr, (uint32_t)(value >> 32));

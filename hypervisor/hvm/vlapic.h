@@ -16,15 +16,15 @@ struct domain;
 #define APIC_DEFAULT_BASE 0xfee00000ull
 
 struct vlapic {
-	uint64_t base_msr;	/* IA32_APIC_BASE */
+	uint64_t base_msr; /* IA32_APIC_BASE */
 	uint32_t id, version, tpr, ldr, dfr, svr, esr, esr_latched;
 	uint32_t irr[8], isr[8], tmr[8];
 	uint32_t irr_sum, isr_sum; /* bit i: word i of irr (a hint, never missing one), isr (exact) is not 0 */
-	uint32_t lvt[7];	/* CMCI, timer, thermal, perf, LINT0, LINT1, error */
+	uint32_t lvt[7];	   /* CMCI, timer, thermal, perf, LINT0, LINT1, error */
 	uint64_t icr;
 	uint32_t timer_initial, timer_divide;
-	uint64_t timer_start;	/* ns when the count was loaded */
-	uint64_t timer_period;	/* ns for periodic, 0 else */
+	uint64_t timer_start;  /* ns when the count was loaded */
+	uint64_t timer_period; /* ns for periodic, 0 else */
 	uint64_t tsc_deadline;
 	struct timer timer;
 };
@@ -38,8 +38,8 @@ bool vlapic_x2apic(struct vcpu *v);
 uint32_t vlapic_id(struct vcpu *v); /* xAPIC: 8 bits; x2APIC: 32 bits */
 
 void vlapic_set_irq(struct vcpu *v, uint8_t vector, bool level); /* any CPU; wakes v */
-int vlapic_pending(struct vcpu *v);	/* highest vector above PPR that is in IRR, or -1 */
-void vlapic_ack(struct vcpu *v, uint8_t vector); /* delivered: IRR -> ISR */
+int vlapic_pending(struct vcpu *v);				 /* highest vector above PPR that is in IRR, or -1 */
+void vlapic_ack(struct vcpu *v, uint8_t vector);		 /* delivered: IRR -> ISR */
 void vlapic_eoi(struct vcpu *v);
 uint8_t vlapic_get_tpr(struct vcpu *v); /* CR8 = this >> 4 */
 void vlapic_set_tpr(struct vcpu *v, uint8_t tpr);

@@ -15,7 +15,7 @@ struct vmcb {
 	uint64_t tsc_offset;
 	uint32_t asid;
 	uint8_t tlb_control, pad1[3];
-	uint64_t vintr; /* VINTR_* */
+	uint64_t vintr;	 /* VINTR_* */
 	uint64_t shadow; /* bit 0: interrupt shadow */
 	uint64_t exit_code, exit_info1, exit_info2, exit_int_info;
 	uint64_t np_enable;
@@ -85,19 +85,19 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define INTERCEPT_MWAIT	  BIT(11)
 #define INTERCEPT_XSETBV  BIT(13)
 
-#define VINTR_TPR	  0xfull
-#define VINTR_IRQ	  BIT(8)
-#define VINTR_PRIO_SHIFT  16
-#define VINTR_IGN_TPR	  BIT(20)
-#define VINTR_MASKING	  BIT(24)
+#define VINTR_TPR	   0xfull
+#define VINTR_IRQ	   BIT(8)
+#define VINTR_PRIO_SHIFT   16
+#define VINTR_IGN_TPR	   BIT(20)
+#define VINTR_MASKING	   BIT(24)
 #define VINTR_VECTOR_SHIFT 32
 
-#define EVENT_VALID	  BIT(31)
-#define EVENT_HAS_ERROR	  BIT(11)
-#define EVENT_TYPE_SHIFT  8
+#define EVENT_VALID	 BIT(31)
+#define EVENT_HAS_ERROR	 BIT(11)
+#define EVENT_TYPE_SHIFT 8
 
-#define TLB_FLUSH_ALL	  1u
-#define TLB_FLUSH_GUEST	  3u
+#define TLB_FLUSH_ALL	1u
+#define TLB_FLUSH_GUEST 3u
 
 /* Exit codes (APM vol. 2, appendix C) */
 #define VMEXIT_CR_WRITE0  0x10u

@@ -14,17 +14,17 @@ struct domain;
 struct vmsix_entry {
 	uint64_t address; /* as the guest wrote them */
 	uint32_t data;
-	int handle;	  /* of irq.c, -1: no host vector yet */
+	int handle; /* of irq.c, -1: no host vector yet */
 };
 
 struct vmsix {
-	uint8_t cap;		  /* offset of the capability, 0: the function has none */
-	uint8_t bir;		  /* which BAR */
-	uint16_t entries;	  /* in the table */
-	uint32_t offset;	  /* of the table in that BAR */
-	gpa_t table;		  /* where the table is now, 0: not decoded */
-	paddr_t mapped;		  /* page the mapping below starts with */
-	volatile uint8_t *map;	  /* uncached mapping of the table's pages, made at the first access; NULL */
+	uint8_t cap;		   /* offset of the capability, 0: the function has none */
+	uint8_t bir;		   /* which BAR */
+	uint16_t entries;	   /* in the table */
+	uint32_t offset;	   /* of the table in that BAR */
+	gpa_t table;		   /* where the table is now, 0: not decoded */
+	paddr_t mapped;		   /* page the mapping below starts with */
+	volatile uint8_t *map;	   /* uncached mapping of the table's pages, made at the first access; NULL */
 	struct vmsix_entry *entry; /* heap; NULL until the first access */
 };
 

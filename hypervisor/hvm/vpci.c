@@ -22,29 +22,29 @@
 #define BUCKETS	   64
 #define MAX_HIDDEN 16
 
-#define PCI_VENDOR	0x00
-#define PCI_COMMAND	0x04
-#define PCI_STATUS	0x06
-#define PCI_BAR0	0x10
-#define PCI_BAR_END	0x28
-#define PCI_CAPABILITY	0x34
-#define STATUS_CAPS	0x10u
-#define CAP_MSI		0x05
-#define CAP_MSIX	0x11
-#define MSI_ENABLE	0x0001u
-#define MSI_MULTIPLE	0x007eu /* capable and enabled counts */
-#define MSI_64BIT	0x0080u
-#define MSIX_ENABLE	0x8000u
-#define ADDRESS_ENABLE	0x80000000u
+#define PCI_VENDOR     0x00
+#define PCI_COMMAND    0x04
+#define PCI_STATUS     0x06
+#define PCI_BAR0       0x10
+#define PCI_BAR_END    0x28
+#define PCI_CAPABILITY 0x34
+#define STATUS_CAPS    0x10u
+#define CAP_MSI	       0x05
+#define CAP_MSIX       0x11
+#define MSI_ENABLE     0x0001u
+#define MSI_MULTIPLE   0x007eu /* capable and enabled counts */
+#define MSI_64BIT      0x0080u
+#define MSIX_ENABLE    0x8000u
+#define ADDRESS_ENABLE 0x80000000u
 
 struct vpci_func {
 	struct vpci_func *next;
 	uint16_t bdf;
-	uint8_t msi;	      /* offset of the MSI capability, 0: none */
+	uint8_t msi; /* offset of the MSI capability, 0: none */
 	bool msi_64;
 	uint64_t msi_address; /* as the guest wrote them */
 	uint16_t msi_data;
-	int msi_handle;	      /* -1: none */
+	int msi_handle; /* -1: none */
 	struct vmsix msix;
 };
 
@@ -330,7 +330,8 @@ void vpci_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value
 	if (in_mmcfg(p, gpa)) {
 		config_write(v->domain, p, (uint16_t)(off >> 12), off & 0xfff, MIN(size, 4u), (uint32_t)value);
 		if (size == 8)
-			config_write(v->domain, p, (uint16_t)(off >> 12), (off & 0xfff) + 4, 4, (uint32_t)(value >> 32));
+			config_write(v->domain, p, (uint16_t)(off >> 12), (off & 0xfff) + 4, 4,
+				     (uint32_t)(value >> 32));
 	} else if ((f = table_owner(p, gpa)) != NULL) {
 		vmsix_write(v->domain, &f->msix, gpa, size, value);
 	}

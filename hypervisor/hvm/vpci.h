@@ -13,9 +13,9 @@ struct vcpu;
 struct vpci_domain;
 
 int vpci_init(struct domain *d, uint64_t mmcfg_base, uint8_t bus_start, uint8_t bus_end); /* base 0: none */
-void vpci_hide(struct domain *d, uint16_t bdf); /* all ones from now on */
+void vpci_hide(struct domain *d, uint16_t bdf);						  /* all ones from now on */
 void vpci_destroy(struct domain *d);
-uint32_t vpci_port_read(struct vcpu *v, uint16_t port, unsigned size);	/* 0xcf8..0xcff */
+uint32_t vpci_port_read(struct vcpu *v, uint16_t port, unsigned size); /* 0xcf8..0xcff */
 void vpci_port_write(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 /* MMCONFIG and MSI-X table pages. True if gpa is one of ours (the access was done). */
 bool vpci_mmio_owns(struct domain *d, uint64_t gpa);

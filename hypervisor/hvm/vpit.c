@@ -22,9 +22,9 @@
 
 enum { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_BOTH };
 
-#define PORT_CH0   0x40
-#define PORT_CTRL  0x43
-#define PORT_GATE  0x61
+#define PORT_CH0  0x40
+#define PORT_CTRL 0x43
+#define PORT_GATE 0x61
 
 static uint64_t ns_to_ticks(uint64_t ns)
 {
@@ -135,7 +135,8 @@ static void latch_status(struct vpit_channel *c)
 {
 	if (c->status_latched)
 		return;
-	c->status = (uint8_t)((out(c) ? 0x80 : 0) | (c->null_count ? 0x40 : 0) | c->access << 4 | c->mode << 1 | c->bcd);
+	c->status =
+		(uint8_t)((out(c) ? 0x80 : 0) | (c->null_count ? 0x40 : 0) | c->access << 4 | c->mode << 1 | c->bcd);
 	c->status_latched = true;
 }
 

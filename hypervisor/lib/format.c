@@ -9,7 +9,7 @@ struct out {
 struct spec {
 	bool left, zero;
 	unsigned width;
-	int precision; /* -1: none */
+	int precision;	/* -1: none */
 	unsigned longs; /* 0 int, 1 and more: 64 bits */
 };
 
@@ -176,7 +176,10 @@ size_t lib_strlcpy(char *dst, const char *src, size_t size)
 
 static int digit_of(char c, unsigned base)
 {
-	int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+	int d = c >= '0' && c <= '9'   ? c - '0'
+		: c >= 'a' && c <= 'f' ? c - 'a' + 10
+		: c >= 'A' && c <= 'F' ? c - 'A' + 10
+				       : 99;
 
 	return d < (int)base ? d : -1;
 }

@@ -22,8 +22,7 @@ size_t lib_strlcpy(char *dst, const char *src, size_t size);
  * %d %i %u %x %X %p %s %c %% with flags 0 - width, .precision for %s, and l, ll, z sizes.
  * Returns the length the full text has; writes at most size bytes including the final NUL.
  */
-int lib_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
-	__attribute__((format(printf, 3, 0)));
+int lib_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
 int lib_snprintf(char *buf, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /*

@@ -17,21 +17,24 @@
 #else
 #define LOCK_ATTR(x)
 #endif
-#define CAPABILITY	LOCK_ATTR(capability("lock"))
-#define GUARDED_BY(l)	LOCK_ATTR(guarded_by(l))
-#define ACQUIRE(...)	LOCK_ATTR(acquire_capability(__VA_ARGS__))
-#define RELEASE(...)	LOCK_ATTR(release_capability(__VA_ARGS__))
+#define CAPABILITY	 LOCK_ATTR(capability("lock"))
+#define GUARDED_BY(l)	 LOCK_ATTR(guarded_by(l))
+#define ACQUIRE(...)	 LOCK_ATTR(acquire_capability(__VA_ARGS__))
+#define RELEASE(...)	 LOCK_ATTR(release_capability(__VA_ARGS__))
 #define TRY_ACQUIRE(...) LOCK_ATTR(try_acquire_capability(__VA_ARGS__))
-#define REQUIRES(...)	LOCK_ATTR(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...)	LOCK_ATTR(locks_excluded(__VA_ARGS__))
-#define NO_LOCK_CHECK	LOCK_ATTR(no_thread_safety_analysis)
+#define REQUIRES(...)	 LOCK_ATTR(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...)	 LOCK_ATTR(locks_excluded(__VA_ARGS__))
+#define NO_LOCK_CHECK	 LOCK_ATTR(no_thread_safety_analysis)
 
 typedef struct CAPABILITY spinlock {
 	uint16_t next;
 	uint16_t serving;
 } spinlock_t;
 
-#define SPINLOCK_INIT { 0, 0 }
+#define SPINLOCK_INIT                                                                                                  \
+	{                                                                                                              \
+		0, 0                                                                                                   \
+	}
 
 static inline void spin_lock_init(spinlock_t *l)
 {

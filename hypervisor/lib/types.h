@@ -38,15 +38,15 @@ typedef uint64_t paddr_t; /* machine physical address */
 typedef uint64_t gpa_t;	  /* guest physical address */
 typedef uint64_t gva_t;	  /* guest virtual (linear) address */
 
-#define ARRAY_SIZE(a)  (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)      ((a) < (b) ? (a) : (b))
-#define MAX(a, b)      ((a) > (b) ? (a) : (b))
-#define DIV_UP(n, d)   (((n) + (d) - 1) / (d))
-#define ALIGN_UP(x, a) (((x) + (a) - 1) & ~((typeof(x))(a) - 1))
-#define ALIGN_DOWN(x, a) ((x) & ~((typeof(x))(a) - 1))
-#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define likely(x)      __builtin_expect(!!(x), 1)
-#define unlikely(x)    __builtin_expect(!!(x), 0)
-#define BIT(n)	       (1ull << (n))
+#define ARRAY_SIZE(a)		      (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)		      ((a) < (b) ? (a) : (b))
+#define MAX(a, b)		      ((a) > (b) ? (a) : (b))
+#define DIV_UP(n, d)		      (((n) + (d)-1) / (d))
+#define ALIGN_UP(x, a)		      (((x) + (a)-1) & ~((typeof(x))(a)-1))
+#define ALIGN_DOWN(x, a)	      ((x) & ~((typeof(x))(a)-1))
+#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+#define likely(x)		      __builtin_expect(!!(x), 1)
+#define unlikely(x)		      __builtin_expect(!!(x), 0)
+#define BIT(n)			      (1ull << (n))
 
 #endif

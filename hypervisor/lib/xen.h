@@ -11,7 +11,7 @@
 
 #ifndef EPERM
 #define XEN_ERRNO(name, value) name = (value),
-#define __XEN__ /* the numbers that never reach a guest too: ERESTART */
+#define __XEN__		       /* the numbers that never reach a guest too: ERESTART */
 enum xen_errno {
 #include <xen/errno.h>
 };

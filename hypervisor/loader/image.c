@@ -116,7 +116,8 @@ static uint64_t find_entry(const struct file *f)
 		if (p.p_type != PT_NOTE)
 			continue;
 		if (!inside(f, p.p_offset, p.p_filesz))
-			report_fail("the kernel's notes lie behind the end of its file (0x%lx bytes at offset 0x%lx of 0x%lx): "
+			report_fail("the kernel's notes lie behind the end of its file (0x%lx bytes at offset 0x%lx of "
+				    "0x%lx): "
 				    "the file is truncated, replace it",
 				    p.p_filesz, p.p_offset, f->size);
 		if (find_note(f, p.p_offset, p.p_offset + p.p_filesz, p.p_align == 8 ? 8 : 4, &entry))
@@ -150,7 +151,7 @@ static void check_segments(const struct file *f, uint64_t entry)
 
 uint32_t image_load(const uint8_t *data, uint64_t size)
 {
-	struct file f = {.data = data, .size = size};
+	struct file f = { .data = data, .size = size };
 	uint64_t entry;
 	Elf64_Phdr p;
 	uint32_t i;

@@ -90,7 +90,7 @@ static uint64_t hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c)
 
 _Noreturn void report_fail(const char *format, ...)
 {
-	struct sched_shutdown shutdown = {.reason = SHUTDOWN_crash};
+	struct sched_shutdown shutdown = { .reason = SHUTDOWN_crash };
 	va_list args;
 	size_t i;
 

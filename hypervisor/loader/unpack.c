@@ -62,7 +62,7 @@ static void take_heap(struct job *job, uint64_t bytes)
 
 static uint64_t unpack_gzip(struct job *job)
 {
-	z_stream z = {0};
+	z_stream z = { 0 };
 	int rc;
 
 	take_heap(job, HEAP_SMALL);
@@ -191,9 +191,9 @@ static enum format find_format(const struct job *job)
 		uint8_t length;
 		char magic[8];
 	} known[] = {
-		{FORMAT_ELF, SELFMAG, ELFMAG},	      {FORMAT_GZIP, 2, "\x1f\x8b"},
-		{FORMAT_XZ, 6, "\3757zXZ"},	      {FORMAT_LZMA, 3, "\x5d\0\0"},
-		{FORMAT_ZSTD, 4, "\x28\xb5\x2f\xfd"}, {FORMAT_LZ4, 4, "\x02\x21\x4c\x18"},
+		{ FORMAT_ELF, SELFMAG, ELFMAG },	{ FORMAT_GZIP, 2, "\x1f\x8b" },
+		{ FORMAT_XZ, 6, "\3757zXZ" },		{ FORMAT_LZMA, 3, "\x5d\0\0" },
+		{ FORMAT_ZSTD, 4, "\x28\xb5\x2f\xfd" }, { FORMAT_LZ4, 4, "\x02\x21\x4c\x18" },
 	};
 	size_t i;
 
@@ -274,7 +274,7 @@ static uint64_t open_bzimage(struct job *job)
 
 struct unpack_result unpack_kernel(const uint8_t *data, uint64_t size, uint8_t *scratch, uint64_t scratch_size)
 {
-	struct job job = {.in = data, .in_size = size, .out = scratch, .out_room = scratch_size};
+	struct job job = { .in = data, .in_size = size, .out = scratch, .out_room = scratch_size };
 	uint64_t stated, got;
 	enum format format;
 
@@ -282,7 +282,7 @@ struct unpack_result unpack_kernel(const uint8_t *data, uint64_t size, uint8_t *
 	format = find_format(&job);
 	job.format = format_name(format);
 	if (format == FORMAT_ELF)
-		return (struct unpack_result){job.in, job.in_size};
+		return (struct unpack_result){ job.in, job.in_size };
 	if (stated && format != FORMAT_GZIP)
 		job.in_size -= sizeof(uint32_t);
 	if (stated > scratch_size)
@@ -294,5 +294,5 @@ struct unpack_result unpack_kernel(const uint8_t *data, uint64_t size, uint8_t *
 			job.format, got, stated);
 	if (got < SELFMAG || memcmp(scratch, ELFMAG, SELFMAG))
 		report_fail("what was packed with %s is not an ELF file: pass a kernel with a PVH entry", job.format);
-	return (struct unpack_result){scratch, got};
+	return (struct unpack_result){ scratch, got };
 }

@@ -7,7 +7,7 @@
 
 #include "lib/types.h"
 
-paddr_t port_acpi_rsdp(void); /* machine address, 0 = there is none */
+paddr_t port_acpi_rsdp(void);	/* machine address, 0 = there is none */
 unsigned port_acpi_count(void); /* tables that the XSDT or RSDT names */
 /* The i-th table, i < port_acpi_count(): signature (not terminated), machine address, length in bytes. */
 void port_acpi_nth(unsigned i, char sig[4], paddr_t *pa, uint32_t *len);

@@ -5,16 +5,16 @@
 #include "lib/types.h"
 
 void port_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); /* eax, ebx, ecx, edx */
-bool port_rdmsr(uint32_t msr, uint64_t *value);	      /* false: the CPU refused it (#GP, recovered) */
+bool port_rdmsr(uint32_t msr, uint64_t *value);			   /* false: the CPU refused it (#GP, recovered) */
 bool port_wrmsr(uint32_t msr, uint64_t value);
 
 /* FPU/SSE/AVX state of the guest that owns the FPU now; area: a 4 KiB heap page, 64-byte aligned (XSAVE with all of XCR0
  * the host enables, else FXSAVE). */
 void port_fpu_save(void *area);
 void port_fpu_restore(const void *area);
-void port_fpu_init(void *area);	  /* writes the reset state into area */
+void port_fpu_init(void *area); /* writes the reset state into area */
 void port_set_xcr0(uint64_t xcr0);
-uint64_t port_host_xcr0(void);	  /* 0 when XSAVE is not used */
+uint64_t port_host_xcr0(void); /* 0 when XSAVE is not used */
 
 /* DR0-DR3. */
 void port_dr_save(uint64_t dr[4]);

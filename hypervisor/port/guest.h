@@ -16,9 +16,9 @@ struct guest_paging {
 	unsigned cpl;
 };
 
-int guest_domain_init(struct domain *d);	/* d->hvm; 0 or -ENOMEM; d->options are set before */
+int guest_domain_init(struct domain *d); /* d->hvm; 0 or -ENOMEM; d->options are set before */
 void guest_domain_destroy(struct domain *d);
-int guest_vcpu_init(struct vcpu *v);		/* v->hvm in reset state; 0 or -ENOMEM */
+int guest_vcpu_init(struct vcpu *v); /* v->hvm in reset state; 0 or -ENOMEM */
 void guest_vcpu_destroy(struct vcpu *v);
 void guest_paging_state(struct vcpu *v, struct guest_paging *out);
 

@@ -11,22 +11,22 @@
 #define NR_CPUS 256
 
 /* --- CPUs --- */
-unsigned port_cpu(void);	/* index of this CPU, 0 is the boot CPU */
-unsigned port_cpu_count(void);	/* CPUs online */
+unsigned port_cpu(void);       /* index of this CPU, 0 is the boot CPU */
+unsigned port_cpu_count(void); /* CPUs online */
 uint32_t port_cpu_apicid(unsigned cpu);
-void port_kick(unsigned cpu);	/* makes that CPU leave port_idle() or its guest soon (IPI); never waits */
-void port_poll(void);		/* lets pending interrupts be handled now */
-void port_idle(void);		/* waits for an interrupt (sti; hlt); returns after at least one was handled */
+void port_kick(unsigned cpu); /* makes that CPU leave port_idle() or its guest soon (IPI); never waits */
+void port_poll(void);	      /* lets pending interrupts be handled now */
+void port_idle(void);	      /* waits for an interrupt (sti; hlt); returns after at least one was handled */
 
 /* --- time --- */
 uint64_t port_tsc(void);
 uint64_t port_tsc_khz(void);
-uint64_t port_now(void);			 /* ns since boot; the same on all CPUs, never goes back */
+uint64_t port_now(void);			   /* ns since boot; the same on all CPUs, never goes back */
 void port_tsc_scale(uint32_t *mul, int8_t *shift); /* pvclock factors: ns = ((tsc << shift) * mul) >> 32 */
-uint64_t port_tsc_to_ns(uint64_t tsc);		 /* port_now() at that TSC value */
+uint64_t port_tsc_to_ns(uint64_t tsc);		   /* port_now() at that TSC value */
 uint64_t port_ns_to_tsc(uint64_t ns);
-void port_timer_arm(uint64_t deadline);		 /* ns as port_now(); this CPU's timer; ~0 = never; past = at once */
-uint64_t port_rtc_seconds(void);		 /* wall clock, seconds since 1970, read from the CMOS clock */
+void port_timer_arm(uint64_t deadline); /* ns as port_now(); this CPU's timer; ~0 = never; past = at once */
+uint64_t port_rtc_seconds(void);	/* wall clock, seconds since 1970, read from the CMOS clock */
 
 /*
  * --- memory of the hypervisor ---
@@ -57,9 +57,9 @@ void port_console_write(const char *s, size_t n); /* raw bytes to the serial lin
 bool port_console_ports(uint16_t *first, uint16_t *last);
 uint32_t port_io_read(uint16_t port, unsigned size);
 void port_io_write(uint16_t port, unsigned size, uint32_t value);
-_Noreturn void port_halt(void);	    /* stops this machine for good (all CPUs) */
+_Noreturn void port_halt(void); /* stops this machine for good (all CPUs) */
 _Noreturn void port_reboot(void);
-void port_backtrace(void);	    /* prints this CPU's call chain with symbols */
+void port_backtrace(void); /* prints this CPU's call chain with symbols */
 
 /*
  * --- interrupts of devices (for domains with the hardware right) ---
@@ -72,7 +72,7 @@ int port_gsi_bind(unsigned gsi, bool level, bool active_low, unsigned cpu); /* -
 void port_gsi_mask(unsigned gsi);
 void port_gsi_unmask(unsigned gsi);
 void port_gsi_unbind(unsigned gsi);
-int port_vector_alloc(void);	    /* -> host vector for an MSI, -ENOSPC */
+int port_vector_alloc(void); /* -> host vector for an MSI, -ENOSPC */
 void port_vector_free(unsigned vector);
 /* The message that makes a device raise host vector on cpu. */
 void port_msi_message(unsigned vector, unsigned cpu, uint64_t *address, uint32_t *data);

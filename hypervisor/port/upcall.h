@@ -7,12 +7,12 @@
 
 #include "lib/types.h"
 
-void upcall_timer(void);		 /* this CPU's timer fired (core/timer.c) */
-void upcall_irq(unsigned vector);	 /* a device interrupt on a vector that port_*_bind/alloc gave (hvm/irq.c) */
-void upcall_console_rx(char c);		 /* one byte came in on the serial line (core/console.c) */
-void upcall_log(const char *line);	 /* a message of the machine's own (core/console.c) */
+void upcall_timer(void);	   /* this CPU's timer fired (core/timer.c) */
+void upcall_irq(unsigned vector);  /* a device interrupt on a vector that port_*_bind/alloc gave (hvm/irq.c) */
+void upcall_console_rx(char c);	   /* one byte came in on the serial line (core/console.c) */
+void upcall_log(const char *line); /* a message of the machine's own (core/console.c) */
 _Noreturn void upcall_fatal(const char *why); /* our own mistake or a broken machine (core/console.c: panic) */
-_Noreturn void upcall_cpu_main(void);	 /* a secondary CPU is up and on its own stack (hvm/run.c) */
+_Noreturn void upcall_cpu_main(void);	      /* a secondary CPU is up and on its own stack (hvm/run.c) */
 
 /* A vCPU made a hypercall (hcall/table.c); length of the instruction, 0 = not reported. */
 struct vcpu;

@@ -6,21 +6,21 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-#define APIC_ID	      0x20
-#define APIC_TPR      0x80
-#define APIC_EOI      0xb0
-#define APIC_SVR      0xf0
-#define APIC_ESR      0x280
-#define APIC_ICR      0x300
-#define APIC_ICR_HIGH 0x310
-#define APIC_LVT_TIMER 0x320
-#define APIC_LVT_PERF 0x340
-#define APIC_LVT_LINT0 0x350
-#define APIC_LVT_LINT1 0x360
-#define APIC_LVT_ERROR 0x370
+#define APIC_ID		0x20
+#define APIC_TPR	0x80
+#define APIC_EOI	0xb0
+#define APIC_SVR	0xf0
+#define APIC_ESR	0x280
+#define APIC_ICR	0x300
+#define APIC_ICR_HIGH	0x310
+#define APIC_LVT_TIMER	0x320
+#define APIC_LVT_PERF	0x340
+#define APIC_LVT_LINT0	0x350
+#define APIC_LVT_LINT1	0x360
+#define APIC_LVT_ERROR	0x370
 #define APIC_TIMER_INIT 0x380
-#define APIC_TIMER_NOW 0x390
-#define APIC_TIMER_DIV 0x3e0
+#define APIC_TIMER_NOW	0x390
+#define APIC_TIMER_DIV	0x3e0
 
 #define LVT_MASKED   BIT(16)
 #define LVT_NMI	     (4u << 8)
@@ -68,7 +68,10 @@ uint32_t apic_id(void)
 static void apic_icr(uint32_t apicid, uint32_t command)
 {
 	if (x2apic) {
-		__asm__ volatile("mfence; lfence" : : : "memory"); /* this WRMSR waits for no store (SDM vol. 3, 11.12.3) */
+		__asm__ volatile("mfence; lfence"
+				 :
+				 :
+				 : "memory"); /* this WRMSR waits for no store (SDM vol. 3, 11.12.3) */
 		x86_wrmsr(MSR_X2APIC + APIC_ICR / 16, (uint64_t)apicid << 32 | command);
 		return;
 	}

@@ -70,7 +70,9 @@ static void cpu_load_tables(struct cpu *c)
 	__asm__ volatile("lgdt %0" : : "m"(gdtr) : "memory");
 	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:" : : "i"(SEL_CODE) : "rax", "memory");
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%ss; mov %1, %%fs; mov %1, %%gs; lldt %w1"
-			 : : "r"(SEL_DATA), "r"(0) : "memory");
+			 :
+			 : "r"(SEL_DATA), "r"(0)
+			 : "memory");
 	__asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
 }
 
@@ -109,7 +111,8 @@ bool port_rdmsr(uint32_t msr, uint64_t *value)
 	__asm__ volatile("1: rdmsr\n"
 			 "2:\n"
 			 ".pushsection .extable, \"a\"; .long 1b, 2b; .popsection"
-			 : "=a"(lo), "=d"(hi), "+D"(ok) : "c"(msr));
+			 : "=a"(lo), "=d"(hi), "+D"(ok)
+			 : "c"(msr));
 	if (!ok)
 		return false;
 	*value = lo | (uint64_t)hi << 32;
@@ -123,7 +126,9 @@ bool port_wrmsr(uint32_t msr, uint64_t value)
 	__asm__ volatile("1: wrmsr\n"
 			 "2:\n"
 			 ".pushsection .extable, \"a\"; .long 1b, 2b; .popsection"
-			 : "+D"(ok) : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+			 : "+D"(ok)
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
 	return ok;
 }
 

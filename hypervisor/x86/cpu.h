@@ -20,12 +20,12 @@ struct tss { /* APM vol. 2, 12.2.5 */
 
 struct cpu { /* at CPU_AREA + id * 64 KiB; written by its own CPU only, except where said */
 	uint32_t id;
-	uint32_t apicid;	   /* written by the boot CPU before this one runs */
-	uint64_t host_vmcb;	   /* machine address; VMLOAD of it restores TR (svm_enter.S) */
-	uint64_t tlb_seen;	   /* generation of the last flush, ~0 while idle; read by others */
-	uint64_t *window;	   /* PORT_WINDOWS page-table entries */
-	uint64_t xcr0;		   /* what the register holds */
-	bool online;		   /* read by the boot CPU */
+	uint32_t apicid;    /* written by the boot CPU before this one runs */
+	uint64_t host_vmcb; /* machine address; VMLOAD of it restores TR (svm_enter.S) */
+	uint64_t tlb_seen;  /* generation of the last flush, ~0 while idle; read by others */
+	uint64_t *window;   /* PORT_WINDOWS page-table entries */
+	uint64_t xcr0;	    /* what the register holds */
+	bool online;	    /* read by the boot CPU */
 	uint64_t gdt[5];
 	struct tss tss;
 };
@@ -62,12 +62,12 @@ void trap_load(void);
 void trap_stop_others(void); /* halts all other CPUs by NMI */
 
 /* paging.c; frames come from the pool that boot gave, addresses as port_boot_paging() left them */
-paddr_t paging_frame(void);		       /* zeroed; panics when the pool is empty */
-void paging_cpu_map(unsigned cpu);	       /* block, stacks and windows of a CPU that is not CPU 0 */
+paddr_t paging_frame(void);	   /* zeroed; panics when the pool is empty */
+void paging_cpu_map(unsigned cpu); /* block, stacks and windows of a CPU that is not CPU 0 */
 void paging_windows_init(unsigned cpu);
 void *paging_firmware_map(paddr_t pa, size_t size); /* cached, read-only */
-void paging_low_map(paddr_t pa, bool on);      /* the trampoline page, one to one, executable */
-void paging_flush_check(void);		       /* flushes this CPU's TLB when mappings were removed */
+void paging_low_map(paddr_t pa, bool on);	    /* the trampoline page, one to one, executable */
+void paging_flush_check(void);			    /* flushes this CPU's TLB when mappings were removed */
 void paging_idle_enter(void);
 
 /* apic.c */

@@ -10,8 +10,8 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-#define XCR0_BASE 3ull	   /* x87, SSE */
-#define XCR0_KNOWN 0x2e7ull /* and AVX, AVX-512, PKRU: what fits a page */
+#define XCR0_BASE   3ull     /* x87, SSE */
+#define XCR0_KNOWN  0x2e7ull /* and AVX, AVX-512, PKRU: what fits a page */
 #define MXCSR_RESET 0x1f80
 #define FCW_RESET   0x37f
 
@@ -67,11 +67,15 @@ static bool fpu_load(const void *area)
 		port_set_xcr0(cpu_features.xcr0);
 		__asm__ volatile("1: xrstor64 (%1)\n2:\n"
 				 ".pushsection .extable, \"a\"; .long 1b, 2b; .popsection"
-				 : "+D"(ok) : "r"(area), "a"(-1), "d"(-1) : "memory");
+				 : "+D"(ok)
+				 : "r"(area), "a"(-1), "d"(-1)
+				 : "memory");
 	} else {
 		__asm__ volatile("1: fxrstor64 (%1)\n2:\n"
 				 ".pushsection .extable, \"a\"; .long 1b, 2b; .popsection"
-				 : "+D"(ok) : "r"(area) : "memory");
+				 : "+D"(ok)
+				 : "r"(area)
+				 : "memory");
 	}
 	return ok;
 }

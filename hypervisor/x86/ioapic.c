@@ -10,15 +10,15 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-#define RTE(n)	     (0x10 + 2 * (n))
-#define RTE_LOW	     BIT(13)
-#define RTE_LEVEL    BIT(15)
-#define RTE_MASKED   BIT(16)
+#define RTE(n)	   (0x10 + 2 * (n))
+#define RTE_LOW	   BIT(13)
+#define RTE_LEVEL  BIT(15)
+#define RTE_MASKED BIT(16)
 
-#define GSI_MAX	     512
-#define VECTORS	     256
-#define OWNER_FREE   0	/* else: GSI + 1, or OWNER_MSI */
-#define OWNER_MSI    0xffff
+#define GSI_MAX	   512
+#define VECTORS	   256
+#define OWNER_FREE 0 /* else: GSI + 1, or OWNER_MSI */
+#define OWNER_MSI  0xffff
 
 struct ioapic {
 	volatile uint32_t *regs; /* index at 0, data at 0x10 */

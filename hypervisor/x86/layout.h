@@ -5,11 +5,11 @@
 /*
  * Virtual addresses: the image below 2 GiB where it was loaded (virtual = physical), and above:
  */
-#define DIRECT_BASE 0xffff800000000000 /* + machine address; only what port_direct_map() mapped */
-#define VMAP_BASE   0xffff900000000000 /* port_vmap() slots */
-#define WINDOW_BASE 0xffffa00000000000 /* PORT_WINDOWS pages per CPU */
-#define MMIO_BASE   0xffffb00000000000 /* device registers and firmware tables */
-#define CPU_AREA    0xffffc00000000000 /* one block of 64 KiB per CPU */
+#define DIRECT_BASE   0xffff800000000000 /* + machine address; only what port_direct_map() mapped */
+#define VMAP_BASE     0xffff900000000000 /* port_vmap() slots */
+#define WINDOW_BASE   0xffffa00000000000 /* PORT_WINDOWS pages per CPU */
+#define MMIO_BASE     0xffffb00000000000 /* device registers and firmware tables */
+#define CPU_AREA      0xffffc00000000000 /* one block of 64 KiB per CPU */
 #define CPU_AREA_PML4 384
 
 /* The block of a CPU: its struct cpu, then stacks with an unmapped page below each. */
@@ -25,9 +25,9 @@
 /* Offsets in struct cpu that assembly uses; checked in cpu.c. */
 #define CPU_HOST_VMCB 8
 
-#define SEL_CODE 0x08
-#define SEL_DATA 0x10
-#define SEL_TSS	 0x18
+#define SEL_CODE   0x08
+#define SEL_DATA   0x10
+#define SEL_TSS	   0x18
 #define GDT_CODE64 0x00af9b000000ffff
 #define GDT_DATA   0x00cf93000000ffff
 

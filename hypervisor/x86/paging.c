@@ -13,13 +13,13 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-#define PTE_P	BIT(0)
-#define PTE_W	BIT(1)
-#define PTE_UC	(BIT(3) | BIT(4)) /* PCD, PWT: PAT entry 3, uncached */
-#define PTE_A	BIT(5)
-#define PTE_D	BIT(6)
-#define PTE_PS	BIT(7)
-#define PTE_NX	BIT(63)
+#define PTE_P	 BIT(0)
+#define PTE_W	 BIT(1)
+#define PTE_UC	 (BIT(3) | BIT(4)) /* PCD, PWT: PAT entry 3, uncached */
+#define PTE_A	 BIT(5)
+#define PTE_D	 BIT(6)
+#define PTE_PS	 BIT(7)
+#define PTE_NX	 BIT(63)
 #define PTE_ADDR 0x000ffffffffff000ull
 
 #define PTE_TABLE (PTE_P | PTE_W | PTE_A)
@@ -27,9 +27,9 @@
 #define PTE_RO	  (PTE_P | PTE_A | PTE_NX)
 #define PTE_RX	  (PTE_P | PTE_A)
 
-#define VMAP_SLOTS	65536u
-#define VMAP_DIRTY_MAX	256u
-#define MMIO_SIZE	BIT(39)
+#define VMAP_SLOTS     65536u
+#define VMAP_DIRTY_MAX 256u
+#define MMIO_SIZE      BIT(39)
 
 extern const char image_start[], image_text_end[], image_rodata_end[], image_end[];
 extern const uint64_t boot_cpu_pt[];
@@ -37,11 +37,11 @@ extern const uint64_t boot_cpu_pt[];
 static spinlock_t paging_lock = SPINLOCK_INIT;
 static struct {
 	paddr_t next, end;
-} pool[2];				/* paging_lock, or start-up */
+} pool[2]; /* paging_lock, or start-up */
 static paddr_t pml4_pa;
-static uint64_t table_base;		/* where table frames are seen: 0 at first, then DIRECT_BASE */
+static uint64_t table_base; /* where table frames are seen: 0 at first, then DIRECT_BASE */
 static uint64_t mmio_next = MMIO_BASE;
-static uint64_t paging_gen = 1;		/* atomic */
+static uint64_t paging_gen = 1; /* atomic */
 
 /* Free slots, linked through their page-table entries (not present; slot + 1 in the address bits). paging_lock */
 static struct {
@@ -137,9 +137,9 @@ size_t port_boot_table_frames(const paddr_t *start, const paddr_t *end, unsigned
 static void paging_map_image(void)
 {
 	for (uint64_t a = (uint64_t)image_start; a < (uint64_t)image_end; a += PAGE_SIZE) {
-		uint64_t flags = a < (uint64_t)image_text_end	 ? PTE_RX :
-				 a < (uint64_t)image_rodata_end ? PTE_RO :
-								   PTE_RW;
+		uint64_t flags = a < (uint64_t)image_text_end	  ? PTE_RX
+				 : a < (uint64_t)image_rodata_end ? PTE_RO
+								  : PTE_RW;
 
 		paging_map(a, a, flags);
 	}

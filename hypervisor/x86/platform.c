@@ -43,8 +43,8 @@ void port_reboot(void)
 		if (space == 1)
 			x86_out8((uint16_t)address, value);
 		else if (space == 2) /* bus 0; device, function, register in words of the address */
-			port_pci_write(0, (uint16_t)((address >> 32 & 31) << 3 | (address >> 16 & 7)), address & 0xff, 1,
-				       value);
+			port_pci_write(0, (uint16_t)((address >> 32 & 31) << 3 | (address >> 16 & 7)), address & 0xff,
+				       1, value);
 		time_delay_us(50000);
 	}
 	x86_out8(0xcf9, 2);

@@ -8,9 +8,9 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-#define SETTLE_US  10
-#define START_US   500
-#define PATIENCE_US 1000000
+#define SETTLE_US      10
+#define START_US       500
+#define PATIENCE_US    1000000
 #define FRAMES_PER_CPU (CPU_FRAMES + 2) /* and its VMCB, and table pages */
 
 extern const char trampoline[], trampoline_end[], tramp_jump[], tramp_gdtr[];
@@ -42,8 +42,8 @@ void port_boot_devices(void)
 	ioapic_init();
 	pci_machine_init();
 	serial_rx_init();
-	x86_log("local APIC: %s, %u interrupt lines, %u CPUs", cpu_features.x2apic ? "x2APIC" : "xAPIC", port_gsi_count(),
-		acpi_machine.nr_cpus);
+	x86_log("local APIC: %s, %u interrupt lines, %u CPUs", cpu_features.x2apic ? "x2APIC" : "xAPIC",
+		port_gsi_count(), acpi_machine.nr_cpus);
 }
 
 /* On the new CPU's own stack. */

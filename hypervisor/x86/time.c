@@ -166,7 +166,8 @@ void time_machine_init(void)
 		time_calibrate_pit(!khz);
 	tsc_base = x86_rdtsc();
 	x86_log("TSC %lu.%03lu MHz (%s), timer: %s", tsc_khz / 1000, tsc_khz % 1000,
-		khz ? "as stated by the CPU" : "measured", apic_timer_needs_calibration() ? "local APIC" : "TSC deadline");
+		khz ? "as stated by the CPU" : "measured",
+		apic_timer_needs_calibration() ? "local APIC" : "TSC deadline");
 }
 
 void time_delay_us(unsigned us)
@@ -221,5 +222,7 @@ uint64_t port_rtc_seconds(void)
 	year = cmos_number(a[5], bcd);
 	year += year < 70 ? 2000 : 1900;
 	return ((days_from_date(year, cmos_number(a[4], bcd), cmos_number(a[3], bcd)) * 24 + hour) * 60 +
-		cmos_number(a[1], bcd)) * 60 + cmos_number(a[0], bcd);
+		cmos_number(a[1], bcd)) *
+		       60 +
+	       cmos_number(a[0], bcd);
 }

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #include <arpa/inet.h>
 #include <x86intrin.h>
 
-#define BUFFER (1u << 20)
+#define BUFFER	 (1u << 20)
 #define PM1A_CNT 0x604 /* of QEMU's q35, ACPI 6 section 4.8.3.2; sleep type 0 is its S5 */
 #define SLP_EN	 0x2000
 
@@ -63,7 +64,7 @@ static int run(const char *name, char **command)
 /* until FILE TEXT: returns when the file has the text; looks every 5 ms, for a minute of instructions. */
 static int until(const char *file, const char *text)
 {
-	struct timespec pause = {.tv_nsec = 5000000};
+	struct timespec pause = { .tv_nsec = 5000000 };
 	unsigned long long start = __rdtsc();
 	char *b = buffer();
 
@@ -81,7 +82,7 @@ static int until(const char *file, const char *text)
 }
 
 /* disk NAME r|w BLOCK TOTAL FILE: direct transfers of BLOCK bytes one after the other, the best of three passes. */
-static int disk(const char *name, int write_it, size_t block, size_t total, const char *file)
+static int disk(const char *name, bool write_it, size_t block, size_t total, const char *file)
 {
 	unsigned long long best = ~0ull;
 	int fd = open(file, O_RDWR | O_DIRECT);
@@ -109,7 +110,7 @@ static int disk(const char *name, int write_it, size_t block, size_t total, cons
 /* sink NAME PORT TIMES: takes connections one after the other; the best of them is the result. */
 static int sink(const char *name, unsigned port, int times)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
 	unsigned long long best_bytes = 0, best = ~0ull;
 	int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
 	char *b = buffer();
@@ -139,7 +140,7 @@ static int sink(const char *name, unsigned port, int times)
 /* send ADDRESS PORT BYTES TIMES: as many connections with as many bytes; waits for the sink to listen. */
 static int send_all(const char *address, unsigned port, size_t bytes, int times)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
 	char *b = buffer(), end;
 
 	inet_pton(AF_INET, address, &a.sin_addr);

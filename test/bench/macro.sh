@@ -1,6 +1,7 @@
 #!/bin/bash
 # The macro benchmark: whole operations of a real dom0, on Gossamer and on Debian's Xen, in virtual time.
-#   test/bench/macro.sh [--check | --xen-only | --gossamer-only] [--no-guest]
+#   test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest]
+# --show runs nothing and prints what the last runs measured (icount repeats, so they need not be of one hour).
 # --no-guest leaves out the rows that need a Linux guest (network, block); --check ends with "N passed, N failed".
 # QEMU counts instructions: a virtual second is 1e9 of them, whatever the host's load. Two boots for each hypervisor: one
 # whose user space only stops the machine, one whose dom0 runs macro_dom0.sh. Files are left in build/bench/macro/.
@@ -8,20 +9,21 @@
 
 here=$ROOT/test/bench
 work=$BUILD/bench/macro
-hypervisors="gossamer xen" check=0 guest=yes
+hypervisors="gossamer xen" check=0 guest=yes show=no
 for word in "$@"; do
 	case $word in
 	--check) check=1 ;;
 	--xen-only) hypervisors=xen ;;
 	--gossamer-only) hypervisors=gossamer ;;
+	--show) show=yes ;;
 	--no-guest) guest=no ;;
-	*) die "usage: test/bench/macro.sh [--check | --xen-only | --gossamer-only] [--no-guest]" ;;
+	*) die "usage: test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest]" ;;
 	esac
 done
 
 # prepare: the programs and the two initramfs archives.
 prepare() {
-	local tree=$work/tree deb
+	local tree=$work/tree
 	rm -rf "$tree"
 	mkdir -p "$work" "$tree/bench"
 	"$ROOT/tools/dom0-image.sh"
@@ -111,8 +113,9 @@ image() {
 	echo "ROW image $(size "$file" | awk 'NR == 2 { print $1 + $2 }')"
 }
 
-prepare
+[ "$show" = yes ] || prepare
 for h in $hypervisors; do
+	[ "$show" = no ] || continue
 	{
 		start "$h"
 		launch "$h" dom0 1500 "$work/dom0.cpio" || say "$h: dom0's run did not end well, see $work/dom0.$h.log"
@@ -121,7 +124,9 @@ for h in $hypervisors; do
 	} >"$work/$h.rows"
 done
 
-row_file() { [[ " $hypervisors " == *" $1 "* ]] && echo "$work/$1.rows" || echo /dev/null; }
+row_file() {
+	if [[ " $hypervisors " == *" $1 "* ]]; then echo "$work/$1.rows"; else echo /dev/null; fi
+}
 awk -v check=$check -v guest=$guest -v ours="$(row_file gossamer)" -v xens="$(row_file xen)" '
 	function value(f, v, a) {
 		while ((getline v <f) > 0) { n = split(v, a, " "); got[f, a[2]] = a[3]; if (n > 3 && a[4]) got[f, a[2]] = a[3] / a[4] * 1e9 }

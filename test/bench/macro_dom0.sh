@@ -24,11 +24,10 @@ gone() {
 }
 
 quiet
-set -- $($bench/macro_memory)
-row neither $((4194304 - $1 - $2))
+row neither $((4194304 - $(memory 1) - $(memory 2)))
 
 config 16 1 'kernel = "/bench/tiny"'
-for i in 1 2 3 4 5; do
+for _ in 1 2 3 4 5; do
 	quiet
 	$bench/macro run create xl create -q /tmp/bench.cfg || row failed create
 	quiet

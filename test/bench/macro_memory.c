@@ -6,7 +6,7 @@
 int main(void)
 {
 	xc_interface *xch = xc_interface_open(NULL, NULL, 0);
-	xc_physinfo_t info = {0};
+	xc_physinfo_t info = { 0 };
 	xc_dominfo_t dom0;
 
 	if (xch == NULL || xc_physinfo(xch, &info) != 0 || xc_domain_getinfo(xch, 0, 1, &dom0) != 1)

@@ -49,9 +49,15 @@ clang_build() {
 	return $rc
 }
 
+formatted() {
+	git ls-files 'hypervisor/*.c' 'hypervisor/*.h' | xargs clang-format-14 --dry-run -Werror 2>&1 | grep -m 20 error: && return 1
+	return 0
+}
+
 check 'gcc builds without a warning' make -s -j2
 check 'clang builds without a warning, thread-safety annotations checked' clang_build
 check 'includes point down' test/static/layers.sh
+check 'clang-format decides' formatted
 check 'no indirect call or jump' no_indirect
 check 'the ABI page is up to date' tools/abi.sh --check
 check 'worst-case stack' test/static/stack.sh

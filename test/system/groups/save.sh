@@ -3,6 +3,7 @@
 # guest: yes
 # first: save_boot
 # limit: 900
+# long: yes
 
 # One guest serves all tests; it keeps its memory from one to the next.
 keep_domains=yes

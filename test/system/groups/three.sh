@@ -99,8 +99,8 @@ test_three_net() {
 }
 
 disk_and_net() {
-	local pid
-	inside "$1" "(cat /dev/xvda | head -c 67108864 | md5sum) & pid=\$!; wget -q -O - http://10.0.2.2:$port/file | md5sum >/tmp/got; wait \$pid; grep -q $sum /tmp/got"
+	local both='head -c 67108864 /dev/xvda | md5sum & wget -q -O /tmp/again'
+	inside "$1" "$both http://10.0.2.2:$port/file && wait %1 && cmp /tmp/file /tmp/again"
 }
 test_three_disks_and_net() { together disk_and_net; }
 
