@@ -148,14 +148,16 @@ static void load_segments(struct vcpu *v, const struct hvm_hw_cpu *c)
 
 #define FOR_GPRS(X)                                                                                                    \
 	X(rax)                                                                                                         \
-	X(rbx) X(rcx) X(rdx) X(rbp) X(rsi) X(rdi) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(rip)  \
-		X(rflags)
+	X(rbx)                                                                                                         \
+	X(rcx) X(rdx) X(rbp) X(rsi) X(rdi) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(rip) X(rflags)
 
 /* Machine-specific registers that stand in the VMCB under another name. */
 #define FOR_MSRS(X)                                                                                                    \
 	X(sysenter_cs, sysenter_cs)                                                                                    \
-	X(sysenter_esp, sysenter_esp) X(sysenter_eip, sysenter_eip) X(shadow_gs, kernel_gs_base) X(msr_lstar, lstar)   \
-		X(msr_star, star) X(msr_cstar, cstar) X(msr_syscall_mask, sfmask) X(dr6, dr6) X(dr7, dr7)
+	X(sysenter_esp, sysenter_esp)                                                                                  \
+	X(sysenter_eip, sysenter_eip)                                                                                  \
+	X(shadow_gs, kernel_gs_base)                                                                                   \
+	X(msr_lstar, lstar) X(msr_star, star) X(msr_cstar, cstar) X(msr_syscall_mask, sfmask) X(dr6, dr6) X(dr7, dr7)
 
 static void save_cpu(struct hvm_hw_cpu *c, struct vcpu *v)
 {
