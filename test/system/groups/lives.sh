@@ -90,31 +90,3 @@ test_on_crash() {
 	tell crash f
 	eventually gone crash
 }
-
-# An image of a domain's memory is an ELF file a bit larger than the memory.
-image() {
-	same "$(head -c 4 "$1" | tail -c 3)" ELF 'magic of the image'
-	[ "$(stat -c %s "$1")" -gt 16000000 ]
-	# The grep of dom0 reads a line as far as its first zero byte.
-	tr '\0' '\n' <"$1" | grep -qaF 'tiny: got'
-	rm "$1"
-}
-
-test_dump_core() {
-	tiny_up dump
-	xl dump-core dump /tmp/image
-	image /tmp/image
-	tell dump x
-	eventually said dump 'tiny: got x'
-}
-
-# The dump looks at every page number below the guest's highest, close to 4 GiB: this takes a while.
-test_on_crash_coredump() {
-	mkdir -p /var/lib/xen/dump
-	tiny_up core 'on_crash = "coredump-restart"'
-	tell core c
-	until said core 'tiny: up' 2; do
-		sleep 1
-	done
-	image /var/lib/xen/dump/core*
-}

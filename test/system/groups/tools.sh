@@ -259,3 +259,8 @@ test_inspect() {
 test_test_resource() { test-resource; }
 test_test_cpu_policy() { test-cpu-policy; }
 test_test_paging_mempool() { test-paging-mempool; }
+test_test_xenstore() { test-xenstore -i 3; }
+test_xen_diag() {
+	tiny_up diag
+	xen-diag gnttab_query_size "$(xl domid diag)" | grep -q nr_frames
+}
