@@ -4,7 +4,7 @@
 Usage: macro_clock.py SOCKET [NAME=HEX-ADDRESS]...    prints "ROW NAME NANOSECONDS" for each, and for "end".
 QEMU runs with -S -no-shutdown -rtc base=2000-01-01,clock=vm -gdb unix:SOCKET,server=on,wait=off. The clock is the ACPI
 power management timer of q35 (port 0x608, 24 bits of 3,579,545 Hz), which the monitor can read while the machine stands; how
-often it wrapped is told by the second of the day in qom's rtc-time. That is its only state outside of QEMU: none.
+often it wrapped is told by the second of the day in qom's rtc-time.
 """
 import re
 import socket

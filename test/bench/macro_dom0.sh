@@ -16,8 +16,7 @@ config() { # MEMORY VCPUS [LINE]...
 	printf '%s\n' 'name = "bench"' 'type = "pvh"' "memory = $memory" "vcpus = $vcpus" "$@" >/tmp/bench.cfg
 }
 gone() {
-	local i
-	for i in $(seq 50); do
+	for _ in $(seq 50); do
 		[ "$(xl list | wc -l)" != 2 ] || return 0
 		sleep 0.2
 	done
