@@ -58,7 +58,6 @@ struct vcpu {
 	uint32_t poll_port;	       /* single-port poll: which, 0 = several */
 	uint32_t virq_port[24];	       /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
 	struct evtchn_fifo_vcpu *fifo; /* FIFO control block state, core/evtchn_fifo.c; NULL */
-	bool poll_result_pending;      /* SCHEDOP_poll resumed: done, do not poll again */
 
 	/* What the tool stack asked for, a bit per CPU; all 0 = any. Under domctl_lock (hcall/domctl.c). */
 	uint64_t affinity_hard[4], affinity_soft[4];

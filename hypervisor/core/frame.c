@@ -349,11 +349,6 @@ bool frame_alloc_boot(struct domain *d, mfn_t m, unsigned order)
 	return ok;
 }
 
-bool frame_is_ram(mfn_t m)
-{
-	return frame_type(m) != FRAME_NONE;
-}
-
 enum frame_type frame_type(mfn_t m)
 {
 	return m.n < frames.limit ? word_type(word_get(m.n)) : FRAME_NONE;

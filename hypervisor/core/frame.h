@@ -54,7 +54,6 @@ bool frame_alloc_at(struct domain *d, mfn_t m);
 /* Boot: the aligned block of 2^order frames at m, not scrubbed (no domain has used them yet). All or nothing. */
 bool frame_alloc_boot(struct domain *d, mfn_t m, unsigned order);
 
-bool frame_is_ram(mfn_t m); /* any type but FRAME_NONE */
 enum frame_type frame_type(mfn_t m);
 uint16_t frame_owner(mfn_t m); /* domid, DOMID_INVALID when none */
 

@@ -110,16 +110,6 @@ void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)
 	}
 }
 
-uint64_t time_wallclock_seconds(void)
-{
-	uint64_t ns;
-
-	spin_lock(&wallclock_lock);
-	ns = boot_wall_ns + port_now();
-	spin_unlock(&wallclock_lock);
-	return ns / NS_PER_S;
-}
-
 /* Copies len bytes at offset of the registered runstate area, which may span two pages. */
 static int write_area(struct vcpu *v, uint32_t offset, const void *data, uint32_t len)
 {

@@ -14,7 +14,6 @@ void time_init(void);			      /* wall clock base from the RTC */
 void time_update_vcpu(struct vcpu *v);	      /* writes vcpu_info.time (and the registered time area) */
 void time_update_wallclock(struct domain *d); /* shared_info wc_* */
 void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time); /* XENPF_settime64 */
-uint64_t time_wallclock_seconds(void);
 /* Runstate area registered by v (VCPUOP_register_runstate_memory_area): rewritten when the state changed and v is entered. */
 void time_update_runstate(struct vcpu *v);
 

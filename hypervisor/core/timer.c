@@ -221,7 +221,6 @@ static void fire(struct timer *t)
 		log_guest(LOG_WARN, v->domain->id, "its watchdog fired: it is shut down");
 		domain_shutdown(v->domain, SHUTDOWN_watchdog);
 		break;
-	case TIMER_CONSOLE:
 	case TIMER_KINDS:
 		break;
 	}

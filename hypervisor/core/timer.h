@@ -17,7 +17,6 @@ enum timer_kind {
 	TIMER_VPIT,	  /* virtual 8254 channel 0 (hvm) */
 	TIMER_SLICE,	  /* end of the running vCPU's slice */
 	TIMER_WATCHDOG,	  /* SCHEDOP_watchdog: the guest did not set it again in time */
-	TIMER_CONSOLE,	  /* console rate limit window */
 	TIMER_KINDS
 };
 

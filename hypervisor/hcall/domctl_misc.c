@@ -214,28 +214,9 @@ long domctl_ioport_permission(struct domctl_call *c)
 	return hardware_permission(c, p->allow_access);
 }
 
-/* VIRQs that belong to the machine rather than to a vCPU (xen/xen.h). */
-static bool virq_is_global(uint32_t virq)
-{
-	switch (virq) {
-	case VIRQ_TIMER:
-	case VIRQ_DEBUG:
-	case VIRQ_XENOPROF:
-	case VIRQ_XENPMU:
-		return false;
-	default:
-		return virq < NR_VIRQS;
-	}
-}
-
 long domctl_set_virq_handler(struct domctl_call *c)
 {
-	uint32_t virq = c->op.u.set_virq_handler.virq;
-
-	if (!virq_is_global(virq))
-		return -EINVAL;
-	evtchn_set_global_virq_handler(c->d, virq);
-	return 0;
+	return evtchn_set_global_virq_handler(c->d, c->op.u.set_virq_handler.virq);
 }
 
 long domctl_set_target(struct domctl_call *c)

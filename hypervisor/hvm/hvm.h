@@ -45,16 +45,14 @@ struct hvm_vcpu {
 	uint64_t dr[4];	   /* while not on a CPU */
 	bool init_pending; /* INIT came: reset, wait for SIPI */
 	uint8_t sipi_vector;
-	bool halted_with_if;   /* last HLT was with interrupts enabled */
 	bool upcall_wanted;    /* guest_event_pending() came: deliver by vector or GSI */
 	uint8_t upcall_vector; /* HVMOP_set_evtchn_upcall_vector, 0 = not set */
 	uint32_t tlb_gen;      /* last domain flush generation seen */
 	/* MSRs kept in software */
-	uint64_t msr_misc_enable, msr_tsc_aux, mtrr_def_type, mtrr_fixed[11], mtrr_var[16], msr_mcg_status;
+	uint64_t msr_tsc_aux, mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t tsc_offset;
 	uint64_t xcr0;
 	void *fpu; /* FXSAVE/XSAVE image while not on a CPU; heap page */
-	bool fpu_loaded;
 };
 
 struct hvm_domain {
@@ -68,8 +66,7 @@ struct hvm_domain {
 	uint8_t *io_bitmap, *msr_bitmap; /* of this domain or the shared default; vendor format (SVM) */
 	uint16_t pm1_port;		 /* hardware domain: trapped PM1a_CNT, 0 = none */
 	uint8_t pm1_s5;			 /* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
-	uint8_t cmos_index;
-	char debug_line[128]; /* port 0xe9 text collected so far */
+	char debug_line[128];		 /* port 0xe9 text collected so far */
 	uint32_t debug_len;
 	uint16_t pm_status, pm_enable, pm_control; /* ACPI PM block of guests (ports 0xb000..) */
 };

@@ -27,7 +27,6 @@
 #define MSR_MCG_CAP	   0x179u
 #define MSR_MCG_STATUS	   0x17au
 #define MSR_MCG_CTL	   0x17bu
-#define MSR_MISC_ENABLE	   0x1a0u
 #define MSR_DEBUGCTL	   0x1d9u
 #define MSR_MTRR_VAR0	   0x200u
 #define MSR_MTRR_FIX64K	   0x250u
@@ -54,7 +53,6 @@
 #define MSR_OSVW_ID	   0xc0010140u
 #define MSR_OSVW_STATUS	   0xc0010141u
 #define MSR_DE_CFG	   0xc0011029u
-#define MSR_PATCH_LEVEL	   MSR_BIOS_SIGN
 
 #define MTRR_VARIABLE 8u
 #define MCE_BANKS     2u
@@ -203,10 +201,7 @@ static bool read_rare(struct vcpu *v, uint32_t msr, uint64_t *value)
 	case MSR_MCG_CTL:
 		*value = ~0ull;
 		return true;
-	case MSR_MISC_ENABLE:
-		*value = v->hvm->msr_misc_enable;
-		return false;
-	case MSR_PATCH_LEVEL:
+	case MSR_BIOS_SIGN:
 	case MSR_DE_CFG:
 		if (!port_rdmsr(msr, value))
 			*value = 0;

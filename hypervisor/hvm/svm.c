@@ -329,13 +329,6 @@ void svm_set_tsc_offset(struct vcpu *v, uint64_t offset)
 	svm_vmcb(v)->tsc_offset = offset;
 }
 
-void svm_intercept_rdtsc(struct vcpu *v, bool on)
-{
-	struct vmcb *c = svm_vmcb(v);
-
-	c->general1 = on ? c->general1 | INTERCEPT_RDTSC : c->general1 & ~(uint32_t)INTERCEPT_RDTSC;
-}
-
 void svm_allow_debug_registers(struct vcpu *v)
 {
 	svm_vmcb(v)->dr_read = svm_vmcb(v)->dr_write = 0;

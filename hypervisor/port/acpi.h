@@ -7,13 +7,11 @@
 
 #include "lib/types.h"
 
-paddr_t port_acpi_rsdp(void);	/* machine address, 0 = there is none */
 unsigned port_acpi_count(void); /* tables that the XSDT or RSDT names */
 /* The i-th table, i < port_acpi_count(): signature (not terminated), machine address, length in bytes. */
 void port_acpi_nth(unsigned i, char sig[4], paddr_t *pa, uint32_t *len);
-/* The n-th table (from 0) with this signature, mapped read-only for good, or NULL / 0. */
+/* The n-th table (from 0) with this signature, mapped read-only for good, or NULL. */
 const void *port_acpi_find(const char sig[4], unsigned n);
-paddr_t port_acpi_address(const char sig[4], unsigned n);
 /* Any table by address (FACS, DSDT of the FADT): its whole length mapped, or NULL. No checksum is asked for. */
 const void *port_acpi_map(paddr_t pa);
 

@@ -134,11 +134,6 @@ static void acpi_list(void)
 	}
 }
 
-paddr_t port_acpi_rsdp(void)
-{
-	return rsdp_pa;
-}
-
 unsigned port_acpi_count(void)
 {
 	return nr_tables;
@@ -164,13 +159,6 @@ const void *port_acpi_find(const char sig[4], unsigned n)
 	const struct acpi_table *t = acpi_table(sig, n);
 
 	return t ? t->map : NULL;
-}
-
-paddr_t port_acpi_address(const char sig[4], unsigned n)
-{
-	const struct acpi_table *t = acpi_table(sig, n);
-
-	return t ? t->pa : 0;
 }
 
 static void madt_cpu(uint32_t id, uint32_t flags)
