@@ -5,6 +5,7 @@
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
+#include "core/sched.h"
 #include "lib/types.h"
 
 #define BOOT_MAX_MODULES 8
@@ -44,7 +45,8 @@ struct boot_options {
 	uint32_t dom0_max_vcpus;
 	bool noreboot;
 	bool iommu;
-	char sched[16];
+	bool tsc_unstable;
+	enum sched_policy sched; /* of Pool-0 */
 	char raw[1024]; /* as given, for XENVER_commandline */
 };
 extern struct boot_options boot_options;

@@ -14,7 +14,7 @@ struct boot_options boot_options = {
 	.com1_port = 0x3f8,
 	.loglvl = LOG_INFO,
 	.guest_loglvl = LOG_WARN,
-	.sched = "fair",
+	.sched = SCHED_SHARE,
 };
 
 static void bad(const char *name, const char *value, const char *expected)
@@ -131,8 +131,25 @@ static bool is_off(const char *value)
 
 static void option_sched(const char *value)
 {
-	if (strcmp(value, "fair") && strcmp(value, "credit") && strcmp(value, "credit2"))
-		bad("sched", value, "there is one scheduler (fair; credit and credit2 mean it, too)");
+	if (!strcmp(value, "credit2"))
+		boot_options.sched = SCHED_SHARE;
+	else if (!strcmp(value, "rtds"))
+		boot_options.sched = SCHED_EDF;
+	else if (!strcmp(value, "null"))
+		boot_options.sched = SCHED_NULL;
+	else if (!strcmp(value, "credit"))
+		log_warn("option sched=credit: there is no such scheduler; credit2 is used");
+	else
+		bad("sched", value, "schedulers are credit2, rtds, null");
+}
+
+/* As Xen's; its other values name a TSC that is trusted here until CPUs are seen to differ. */
+static void option_tsc(const char *value)
+{
+	if (!strcmp(value, "unstable"))
+		boot_options.tsc_unstable = true;
+	else if (strcmp(value, "skewed") && strcmp(value, "stable:socket"))
+		bad("tsc", value, "expected unstable");
 }
 
 /* False: there is no such option. */
@@ -154,6 +171,8 @@ static bool option(const char *name, const char *value)
 		boot_options.noreboot = !is_off(value);
 	else if (!strcmp(name, "iommu"))
 		boot_options.iommu = !is_off(value);
+	else if (!strcmp(name, "tsc"))
+		option_tsc(value);
 	else if (!strcmp(name, "sched"))
 		option_sched(value);
 	else if (!strcmp(name, "dom0")) {

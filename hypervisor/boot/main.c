@@ -14,6 +14,7 @@
 #include "core/sched.h"
 #include "core/time.h"
 #include "core/timer.h"
+#include "core/trace.h"
 #include "hcall/version.h"
 #include "hvm/run.h"
 #include "lib/lib.h"
@@ -304,13 +305,16 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	heap_init();
 
 	port_boot_devices();
+	if (boot_options.tsc_unstable)
+		port_boot_distrust_tsc();
 	set_up_cpus(trampoline);
 	if (run_init())
 		stop();
 	domain_init();
 	domain_no_reboot = boot_options.noreboot;
-	sched_init();
+	sched_init(boot_options.sched);
 	time_init();
+	trace_init();
 	port_boot_release();
 
 	if (dom0_build())

@@ -12,6 +12,7 @@
 #include "core/evtchn.h"
 #include "core/frame.h"
 #include "core/heap.h"
+#include "core/perfc.h"
 #include "core/sched.h"
 #include "lib/lib.h"
 #include "lib/lock.h"
@@ -250,10 +251,16 @@ void console_debug_key(char key)
 	log_info("'%c' pressed", key);
 	switch (key) {
 	case 'h':
-		log_info("keys: h this list, m memory, q domains, r run queues, R reboot");
+		log_info("keys: h this list, m memory, q domains, r run queues, p counters (P resets), R reboot");
 		break;
 	case 'm':
 		key_memory();
+		break;
+	case 'p':
+		perfc_dump();
+		break;
+	case 'P':
+		perfc_reset();
 		break;
 	case 'q':
 		domain_dump();

@@ -1,12 +1,14 @@
 /*
  * core/domain.c: see domain.h. Owns the domain list and every domain's life.
- * Locks: domain_list_lock (the list), domain.lock (flags of one domain). Invariant: a listed domain has refs > 0.
+ * Locks: domain_list_lock (the list), domain.lock (flags of one domain). Invariant: a listed domain has refs > 0, or
+ * is on its way out of the list and found no more.
  */
 #include "core/domain.h"
 
 #include "core/frame.h"
 #include "core/heap.h"
 #include "core/log.h"
+#include "core/numa.h"
 #include "core/policy.h"
 #include "core/time.h"
 #include "lib/lib.h"
@@ -53,14 +55,25 @@ void domain_hold(struct domain *d)
 	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
 }
 
+/* A domain whose last reference is gone is found until domain_put() has the list's lock. */
+static bool hold_living(struct domain *d) REQUIRES(domain_list_lock)
+{
+	uint32_t refs = __atomic_load_n(&d->refs, __ATOMIC_RELAXED);
+
+	while (refs)
+		if (__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
 struct domain *domain_get(domid_t id)
 {
 	struct domain *d;
 
 	spin_lock(&domain_list_lock);
 	d = find(id);
-	if (d)
-		domain_hold(d);
+	if (d && !hold_living(d))
+		d = NULL;
 	spin_unlock(&domain_list_lock);
 	return d;
 }
@@ -76,15 +89,17 @@ struct domain *domain_get_for(struct domain *caller, domid_t id)
 
 struct domain *domain_next(domid_t from)
 {
-	struct domain *best = NULL;
+	struct domain *best;
 
 	spin_lock(&domain_list_lock);
-	for (unsigned i = 0; i < BUCKETS; i++)
-		for (struct domain *d = table[i]; d; d = d->next)
-			if (d->id >= from && (!best || d->id < best->id))
-				best = d;
-	if (best)
-		domain_hold(best);
+	do {
+		best = NULL;
+		for (unsigned i = 0; i < BUCKETS; i++)
+			for (struct domain *d = table[i]; d; d = d->next)
+				if (d->id >= from && (!best || d->id < best->id) &&
+				    __atomic_load_n(&d->refs, __ATOMIC_RELAXED))
+					best = d;
+	} while (best && !hold_living(best));
 	spin_unlock(&domain_list_lock);
 	return best;
 }
@@ -150,10 +165,11 @@ static void stop_watchdogs(struct vcpu *v)
 
 static void vcpu_destroy(struct vcpu *v)
 {
-	stop_watchdogs(v);
-	timer_stop(&v->singleshot);
-	timer_stop(&v->periodic);
-	timer_stop(&v->poll);
+	for (unsigned i = 0; !v->id && i < ARRAY_SIZE(v->domain->watchdog); i++)
+		timer_kill(&v->domain->watchdog[i]);
+	timer_kill(&v->singleshot);
+	timer_kill(&v->periodic);
+	timer_kill(&v->poll);
 	sched_vcpu_destroy(v);
 	guest_vcpu_destroy(v);
 	release_info(v);
@@ -170,6 +186,7 @@ static void destroy(struct domain *d)
 
 	for_each_vcpu (d, v)
 		vcpu_destroy(v);
+	sched_domain_destroy(d);
 	evtchn_domain_destroy(d);
 	grant_domain_destroy(d);
 	if (d->hvm)
@@ -178,6 +195,7 @@ static void destroy(struct domain *d)
 		p2m_destroy(d);
 	if (d->shared_info && frame_unshare(d, d->shared_info) == 0)
 		heap_free_pages(d->shared_info, 0);
+	numa_set_vnuma(d, NULL);
 	heap_free(d->e820, d->e820_nr * sizeof(*d->e820));
 	heap_free(d->vcpu, d->max_vcpus * sizeof(struct vcpu *));
 	heap_free(d, sizeof(*d));
@@ -263,7 +281,9 @@ int domain_create(const struct domain_config *c, struct domain **out)
 		return rc;
 	}
 	frame_share(d, d->shared_info);
-	rc = p2m_init(d, P2M_FORMAT_NPT);
+	rc = sched_domain_init(d, c->pool);
+	if (!rc)
+		rc = p2m_init(d, P2M_FORMAT_NPT);
 	if (!rc)
 		rc = evtchn_domain_init(d, ports);
 	if (!rc)
@@ -306,10 +326,14 @@ int domain_vcpu_create(struct domain *d, uint32_t id)
 	timer_init(&v->singleshot, TIMER_SINGLESHOT, v);
 	timer_init(&v->periodic, TIMER_PERIODIC, v);
 	timer_init(&v->poll, TIMER_POLL, v);
-	sched_vcpu_init(v);
-	rc = guest_vcpu_init(v);
+	rc = sched_vcpu_init(v);
 	if (rc)
 		goto fail;
+	rc = guest_vcpu_init(v);
+	if (rc) {
+		sched_vcpu_destroy(v);
+		goto fail;
+	}
 	d->vcpu[id] = v;
 	if (!id)
 		for (unsigned i = 0; i < ARRAY_SIZE(d->watchdog); i++)
@@ -333,16 +357,18 @@ void domain_latch_layout(struct domain *d, bool is_32bit)
 
 int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset)
 {
+	struct domain *d = v->domain;
 	struct vcpu_info *to;
 	mfn_t m;
 	void *page;
+	bool first;
 	int rc;
 
 	if (v->info_vmap || offset % 8)
 		return -EINVAL;
 	if (offset > PAGE_SIZE - sizeof(*to))
 		return -ENXIO;
-	rc = p2m_get_frame(v->domain, g, true, &m);
+	rc = p2m_get_frame(d, g, true, &m);
 	if (rc)
 		return rc;
 	page = port_vmap(m);
@@ -350,11 +376,21 @@ int domain_register_vcpu_info(struct vcpu *v, gfn_t g, uint32_t offset)
 		frame_put(m);
 		return -ENOMEM;
 	}
-	to = (struct vcpu_info *)((char *)page + offset);
-	*to = *v->info;
-	v->info_vmap = page;
-	v->info_mfn = m;
-	v->info = to;
+	spin_lock(&d->lock);
+	first = !v->info_vmap && !d->is_dying; /* else release_info() may have been here */
+	if (first) {
+		to = (struct vcpu_info *)((char *)page + offset);
+		*to = *v->info;
+		v->info_vmap = page;
+		v->info_mfn = m;
+		v->info = to;
+	}
+	spin_unlock(&d->lock);
+	if (!first) {
+		port_vunmap(page);
+		frame_put(m);
+		return -EINVAL;
+	}
 	evtchn_vcpu_moved_info(v);
 	return 0;
 }
@@ -395,7 +431,7 @@ void domain_shutdown(struct domain *d, uint8_t code)
 	spin_unlock(&d->lock);
 	if (!first)
 		return;
-	sched_domain_pause(d);
+	sched_domain_pause_nosync(d);
 	evtchn_global_virq(VIRQ_DOM_EXC);
 }
 

@@ -88,9 +88,14 @@ struct domain {
 	uint32_t max_vcpus;
 	struct vcpu **vcpu; /* max_vcpus pointers; NULL until made */
 
-	uint64_t frames;	/* frames owned; frame lock */
-	uint64_t max_frames;	/* XEN_DOMCTL_max_mem; ~0 = no limit */
-	uint64_t claimed;	/* outstanding claim; frame lock */
+	uint64_t frames;     /* frames owned; frame lock */
+	uint64_t max_frames; /* XEN_DOMCTL_max_mem; ~0 = no limit */
+	uint64_t claimed;    /* outstanding claim; frame lock */
+	uint64_t
+		node_affinity; /* NUMA nodes its memory comes from, a bit each; 0 = any; one atomic word, see core/numa.c */
+	struct vnuma *vnuma;	/* core/numa.c; NULL: none */
+	uint64_t node_wanted;	/* as the tool stack set it; 0 = follows the CPUs that its vCPUs may use; domctl_lock */
+	uint8_t last_node;	/* where its last frames came from; frame lock */
 	uint32_t foreign_maps;	/* P2M_FOREIGN entries in this domain's p2m */
 	uint32_t shared_frames; /* FRAME_SHARED pages of it; frame lock */
 
@@ -109,7 +114,8 @@ struct domain {
 	uint32_t vm_assist;
 	uint32_t global_virq_port[24]; /* global VIRQs it bound, 0 = none; evtchn.lock */
 
-	uint16_t sched_weight, sched_cap;
+	struct sched_domain sched;
+	uint16_t sched_weight, sched_cap; /* cap: percent of one CPU, 0 = none; d->sched.lock */
 	uint32_t tsc_mode, tsc_khz, tsc_incarnation;
 	int64_t time_offset_seconds;
 	struct timer watchdog[2]; /* SCHEDOP_watchdog */
@@ -124,6 +130,7 @@ extern spinlock_t domain_list_lock;
 struct domain_config {
 	domid_t id; /* 0..DOMID_FIRST_RESERVED-1; DOMID_INVALID = choose */
 	uint32_t max_vcpus;
+	uint32_t pool; /* id of a core/cpupool.h pool */
 	uint32_t max_evtchn_port;
 	int max_grant_frames, max_maptrack_frames;
 	uint32_t grant_opts;

@@ -12,6 +12,7 @@
 #include "core/heap.h"
 #include "core/log.h"
 #include "core/policy.h"
+#include "core/trace.h"
 #include "lib/lib.h"
 #include "port/guest.h"
 
@@ -380,9 +381,11 @@ int evtchn_send(struct domain *d, uint32_t port)
 	ch = lookup(d, port);
 	switch (ch ? ch->state : EVTCHNSTAT_closed) {
 	case EVTCHNSTAT_interdomain:
+		TRACE(TRACE_EVENT_SEND, d->id, port, ch->peer.dom->id, ch->peer.port);
 		raise(ch->peer.dom, evtchn_at(ch->peer.dom, ch->peer.port), ch->peer.port);
 		break;
 	case EVTCHNSTAT_ipi:
+		TRACE(TRACE_EVENT_SEND, d->id, port, d->id, port);
 		raise(d, ch, port);
 		break;
 	case EVTCHNSTAT_unbound: /* nobody listens: lost */

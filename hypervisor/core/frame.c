@@ -1,12 +1,13 @@
 /*
- * core/frame.c: owns the frame table (8 bytes per frame of machine RAM) and the buddy allocator of free frames.
+ * core/frame.c: owns the frame table (8 bytes per frame of machine RAM) and the buddy allocator of free frames, with free
+ * lists for each zone: a range of frames of one NUMA node.
  *
- * Locks: frame_lock guards the free lists, the words of free frames, the counters, and frames, claimed and shared_frames
- * of every domain. The word of a frame in use changes by compare-and-exchange only, with or without the lock, so that a
+ * Locks: frame_lock guards the free lists, the words of free frames, the counters, and frames, claimed, shared_frames and
+ * last_node of every domain. The word of a frame in use changes by compare-and-exchange only, with or without the lock, so that a
  * reference costs one atomic operation.
  *
  * Invariants: a word whose type is FRAME_FREE is either the head of a free block (its order and list links) or inside
- * one (order FREE_INSIDE). The references of a frame in use count its allocation reference (bit WORD_ALLOC) too; a word
+ * one (order FREE_INSIDE); a free block lies in one zone. Zones cover [0, limit). The references of a frame in use count its allocation reference (bit WORD_ALLOC) too; a word
  * that reached no references belongs to whoever took it there. A domain that owns frames is held once for all of them.
  * A FRAME_SHARED page outlives its domain only with owner DOMID_INVALID; it goes back to the heap with its last reference.
  */
@@ -32,15 +33,32 @@
 #define FREE_INSIDE 31u
 #define NIL	    0xfffffffull
 
+struct zone {
+	uint64_t start, end; /* frame numbers */
+	uint64_t head[MAX_ORDER + 1];
+	uint64_t free, total;
+	unsigned node;
+};
+
 static struct {
 	spinlock_t lock;
 	uint64_t *table;
 	uint64_t limit;
-	uint64_t head[MAX_ORDER + 1];
 	uint64_t free;
 	uint64_t total;
 	uint64_t claimed;
+	unsigned nr_zones;
+	struct zone zone[PORT_MAX_NODE_RANGES];
 } frames = { .lock = SPINLOCK_INIT };
+
+static struct zone *zone_of(uint64_t n)
+{
+	struct zone *z = frames.zone;
+
+	while (unlikely(n >= z->end))
+		z++;
+	return z;
+}
 
 static inline uint64_t word_get(uint64_t n)
 {
@@ -94,17 +112,17 @@ static inline uint64_t free_next(uint64_t w)
 
 /* --- free lists; frame_lock held --- */
 
-static void list_insert(uint64_t n, unsigned order)
+static void list_insert(struct zone *z, uint64_t n, unsigned order)
 {
-	uint64_t next = frames.head[order];
+	uint64_t next = z->head[order];
 
 	word_set(n, word_free(order, NIL, next));
 	if (next != NIL)
 		word_set(next, word_free(order, n, free_next(word_get(next))));
-	frames.head[order] = n;
+	z->head[order] = n;
 }
 
-static void list_remove(uint64_t n)
+static void list_remove(struct zone *z, uint64_t n)
 {
 	uint64_t w = word_get(n), prev = free_prev(w), next = free_next(w);
 	unsigned order = free_order(w);
@@ -112,17 +130,17 @@ static void list_remove(uint64_t n)
 	if (prev != NIL)
 		word_set(prev, word_free(order, free_prev(word_get(prev)), next));
 	else
-		frames.head[order] = next;
+		z->head[order] = next;
 	if (next != NIL)
 		word_set(next, word_free(order, prev, free_next(word_get(next))));
 	word_set(n, word_free(FREE_INSIDE, NIL, NIL));
 }
 
-static bool is_free_head(uint64_t n, unsigned order)
+static bool is_free_head(const struct zone *z, uint64_t n, unsigned order)
 {
 	uint64_t w;
 
-	if (n >= frames.limit)
+	if (n - z->start >= z->end - z->start)
 		return false;
 	w = word_get(n);
 	return word_type(w) == FRAME_FREE && free_order(w) == order;
@@ -131,41 +149,45 @@ static bool is_free_head(uint64_t n, unsigned order)
 /* The block's words are FRAME_FREE, FREE_INSIDE already. */
 static void block_free(uint64_t n, unsigned order)
 {
+	struct zone *z = zone_of(n);
+
 	frames.free += 1ull << order;
-	while (order < MAX_ORDER && is_free_head(n ^ (1ull << order), order)) {
-		list_remove(n ^ (1ull << order));
+	z->free += 1ull << order;
+	while (order < MAX_ORDER && is_free_head(z, n ^ (1ull << order), order)) {
+		list_remove(z, n ^ (1ull << order));
 		n &= ~(1ull << order);
 		order++;
 	}
-	list_insert(n, order);
+	list_insert(z, n, order);
 }
 
 /* Takes the free block n of order have off its list and gives back all but the part of the wanted order that holds at. */
-static void block_carve(uint64_t n, unsigned have, uint64_t at, unsigned want)
+static void block_carve(struct zone *z, uint64_t n, unsigned have, uint64_t at, unsigned want)
 {
-	list_remove(n);
+	list_remove(z, n);
 	while (have > want) {
 		uint64_t half = 1ull << --have;
 
 		if (at & half) {
-			list_insert(n, have);
+			list_insert(z, n, have);
 			n += half;
 		} else {
-			list_insert(n + half, have);
+			list_insert(z, n + half, have);
 		}
 	}
 	frames.free -= 1ull << want;
+	z->free -= 1ull << want;
 }
 
-static uint64_t block_alloc(unsigned order, uint64_t below)
+static uint64_t zone_alloc(struct zone *z, unsigned order, uint64_t below)
 {
 	uint64_t size = 1ull << order;
 
 	for (unsigned o = order; o <= MAX_ORDER; o++) {
-		for (uint64_t n = frames.head[o]; n != NIL; n = free_next(word_get(n))) {
+		for (uint64_t n = z->head[o]; n != NIL; n = free_next(word_get(n))) {
 			if (below && n + size > below)
 				continue;
-			block_carve(n, o, n, order);
+			block_carve(z, n, o, n, order);
 			return n;
 		}
 	}
@@ -174,15 +196,72 @@ static uint64_t block_alloc(unsigned order, uint64_t below)
 
 static bool block_alloc_at(uint64_t at, unsigned order)
 {
+	struct zone *z = zone_of(at);
+
 	for (unsigned o = order; o <= MAX_ORDER; o++) {
 		uint64_t n = at & ~((1ull << o) - 1);
 
-		if (is_free_head(n, o)) {
-			block_carve(n, o, at, order);
+		if (is_free_head(z, n, o)) {
+			block_carve(z, n, o, at, order);
 			return true;
 		}
 	}
 	return false;
+}
+
+/* --- nodes; frame_lock held --- */
+
+static unsigned nearest(uint64_t nodes, unsigned to)
+{
+	unsigned best = lib_ffs64(nodes);
+
+	for (uint64_t left = nodes; left; left &= left - 1)
+		if (port_node_distance(to, lib_ffs64(left)) < port_node_distance(to, best))
+			best = lib_ffs64(left);
+	return best;
+}
+
+/* From the nearest of nodes that has a block, seen from node near. */
+static uint64_t nodes_alloc(uint64_t nodes, unsigned near, unsigned order, uint64_t below)
+{
+	while (nodes) {
+		unsigned node = nearest(nodes, near);
+
+		for (unsigned i = 0; i < frames.nr_zones; i++) {
+			uint64_t n = frames.zone[i].node == node ? zone_alloc(&frames.zone[i], order, below) : NIL;
+
+			if (n != NIL)
+				return n;
+		}
+		nodes &= ~BIT(node);
+	}
+	return NIL;
+}
+
+uint64_t frame_nodes(void)
+{
+	unsigned n = port_node_count();
+
+	return n >= 64 ? ~0ull : BIT(n) - 1;
+}
+
+/* The nodes of its affinity take turns, as on Xen, so that a domain on several has its memory spread over them. */
+static uint64_t domain_alloc(struct domain *d, uint64_t wanted, bool exact, unsigned order, uint64_t below)
+{
+	uint64_t all = frame_nodes(), nodes = wanted & all, later, n;
+	unsigned first;
+
+	if (!nodes && exact)
+		return NIL;
+	nodes = nodes ? nodes : all;
+	later = nodes & (~0ull << 1 << d->last_node);
+	first = lib_ffs64(later ? later : nodes);
+	n = nodes_alloc(nodes, first, order, below);
+	if (n == NIL && !exact)
+		n = nodes_alloc(all & ~nodes, first, order, below);
+	if (n != NIL)
+		d->last_node = (uint8_t)zone_of(n)->node;
+	return n;
 }
 
 /* --- boot --- */
@@ -192,8 +271,18 @@ void frame_init(void *table, uint64_t limit)
 	ASSERT(limit < NIL);
 	frames.table = table;
 	frames.limit = limit;
-	for (unsigned o = 0; o <= MAX_ORDER; o++)
-		frames.head[o] = NIL;
+	frames.nr_zones = 0;
+	for (unsigned i = 0; i < port_node_ranges(); i++) {
+		struct zone *z = &frames.zone[frames.nr_zones];
+
+		z->node = port_node_range(i, &z->start, &z->end);
+		z->end = MIN(z->end, limit);
+		z->free = z->total = 0;
+		for (unsigned o = 0; o <= MAX_ORDER; o++)
+			z->head[o] = NIL;
+		if (z->start < z->end)
+			frames.nr_zones++;
+	}
 	frames.free = frames.total = frames.claimed = 0;
 	spin_lock_init(&frames.lock);
 }
@@ -209,9 +298,11 @@ void frame_add_free(uint64_t start, uint64_t end)
 	frames.total += start < end ? end - start : 0;
 	while (start < end) {
 		unsigned order = start ? MIN(lib_ffs64(start), MAX_ORDER) : MAX_ORDER;
+		struct zone *z = zone_of(start);
 
-		while (start + (1ull << order) > end)
+		while (start + (1ull << order) > MIN(end, z->end))
 			order--;
+		z->total += 1ull << order;
 		block_free(start, order);
 		start += 1ull << order;
 	}
@@ -226,6 +317,7 @@ void frame_mark_hyp(uint64_t start, uint64_t end)
 		ASSERT(word_type(word_get(n)) == FRAME_NONE);
 		word_set(n, word_used(FRAME_HYP, DOMID_INVALID, 0));
 		frames.total++;
+		zone_of(n)->total++;
 	}
 	spin_unlock(&frames.lock);
 }
@@ -245,6 +337,24 @@ uint64_t frame_total_count(void)
 	return frames.total;
 }
 
+void frame_node_count(unsigned node, uint64_t *total, uint64_t *free)
+{
+	*total = *free = 0;
+	spin_lock(&frames.lock);
+	for (unsigned i = 0; i < frames.nr_zones; i++) {
+		if (frames.zone[i].node == node) {
+			*total += frames.zone[i].total;
+			*free += frames.zone[i].free;
+		}
+	}
+	spin_unlock(&frames.lock);
+}
+
+unsigned frame_node(mfn_t m)
+{
+	return m.n < frames.limit ? zone_of(m.n)->node : 0;
+}
+
 /* --- the hypervisor's frames --- */
 
 mfn_t frame_alloc_hyp(unsigned order)
@@ -253,7 +363,8 @@ mfn_t frame_alloc_hyp(unsigned order)
 
 	spin_lock(&frames.lock);
 	if (frames.free >= frames.claimed + (1ull << order))
-		n = block_alloc(order, 0);
+		n = likely(frames.nr_zones == 1) ? zone_alloc(&frames.zone[0], order, 0)
+						 : nodes_alloc(frame_nodes(), port_cpu_node(port_cpu()), order, 0);
 	for (uint64_t i = 0; n != NIL && i < 1ull << order; i++)
 		word_set(n + i, word_used(FRAME_HYP, DOMID_INVALID, 0));
 	spin_unlock(&frames.lock);
@@ -303,7 +414,7 @@ static void give(struct domain *d, uint64_t n, uint64_t count)
 	d->frames += count;
 }
 
-mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below)
+static mfn_t alloc_from(struct domain *d, uint64_t nodes, bool exact, unsigned order, uint64_t below)
 {
 	uint64_t n = NIL, count = 1ull << order;
 
@@ -311,7 +422,8 @@ mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below)
 		return MFN_INVALID;
 	spin_lock(&frames.lock);
 	if (may_take(d, count))
-		n = block_alloc(order, below);
+		n = likely(frames.nr_zones == 1 && !exact) ? zone_alloc(&frames.zone[0], order, below)
+							   : domain_alloc(d, nodes, exact, order, below);
 	if (n != NIL)
 		give(d, n, count);
 	spin_unlock(&frames.lock);
@@ -319,6 +431,16 @@ mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below)
 		return MFN_INVALID;
 	scrub(n, count);
 	return MFN(n);
+}
+
+mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below)
+{
+	return alloc_from(d, __atomic_load_n(&d->node_affinity, __ATOMIC_RELAXED), false, order, below);
+}
+
+mfn_t frame_alloc_node(struct domain *d, unsigned order, uint64_t below, unsigned node, bool exact)
+{
+	return alloc_from(d, node < 64 ? BIT(node) : 0, exact, order, below);
 }
 
 bool frame_alloc_at(struct domain *d, mfn_t m)

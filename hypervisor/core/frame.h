@@ -36,8 +36,11 @@ void frame_add_free(uint64_t start, uint64_t end);
 void frame_mark_hyp(uint64_t start, uint64_t end);
 
 uint64_t frame_limit(void);
-uint64_t frame_free_count(void);  /* free frames, unclaimed or not */
-uint64_t frame_total_count(void); /* all RAM frames the hypervisor manages */
+uint64_t frame_free_count(void);				       /* free frames, unclaimed or not */
+uint64_t frame_total_count(void);				       /* all RAM frames the hypervisor manages */
+void frame_node_count(unsigned node, uint64_t *total, uint64_t *free); /* the same of one NUMA node */
+unsigned frame_node(mfn_t m); /* the NUMA node of a frame; 0 for what is beyond RAM */
+uint64_t frame_nodes(void);   /* a bit for each node */
 
 /* Allocates 2^order hypervisor frames (FRAME_HYP), contents undefined, not mapped. MFN_INVALID: none. */
 mfn_t frame_alloc_hyp(unsigned order);
@@ -46,9 +49,11 @@ void frame_free_hyp(mfn_t m, unsigned order);
 /*
  * Allocates 2^order frames of guest memory for d (FRAME_RAM, owner d, one reference each), scrubbed, counted in
  * d->frames. below: highest frame number + 1 allowed (0 = any). MFN_INVALID when there is none or the limit
- * d->max_frames would be passed.
+ * d->max_frames would be passed. They come from the nodes of d->node_affinity in turn, from others when those are out.
  */
 mfn_t frame_alloc(struct domain *d, unsigned order, uint64_t below);
+/* The same from one node, whatever the affinity; exact: MFN_INVALID rather than from another one. */
+mfn_t frame_alloc_node(struct domain *d, unsigned order, uint64_t below, unsigned node, bool exact);
 /* Boot, 1:1 domains and their ballooning: exactly the frame m if it is free. */
 bool frame_alloc_at(struct domain *d, mfn_t m);
 /* Boot: the aligned block of 2^order frames at m, not scrubbed (no domain has used them yet). All or nothing. */

@@ -45,7 +45,17 @@ void grant_domain_destroy(struct domain *d);
 
 /* One element each; the op's status (GNTST_*) goes into the struct, as the ABI has it. d is the caller. */
 void grant_map(struct domain *d, struct gnttab_map_grant_ref *op);
-void grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op);
+/*
+ * In two steps, for many at once: grant_unmap() takes the mapping out of d's p2m and returns true with *out filled;
+ * grant_unmap_end() then waits until no CPU can use any of them, and tells the grantors. False: op->status says why not.
+ */
+struct grant_unmapped {
+	struct domain *rd; /* with a reference */
+	uint32_t handle, ref;
+	bool readonly;
+};
+bool grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op, struct grant_unmapped *out);
+void grant_unmap_end(struct domain *d, const struct grant_unmapped *u, unsigned count);
 void grant_copy(struct domain *d, struct gnttab_copy *op);
 /* Whole calls: 0 or -errno; status inside. */
 int grant_query_size(struct domain *caller, struct gnttab_query_size *op);

@@ -5,14 +5,14 @@
  * asked (p2m.lock comes first).
  * Invariants: a handle in state USED stands for one pin of its grant and one P2M_GRANT_* entry at its gfn. A handle in state
  * BUSY belongs to the operation that made it so. A granted frame's reference in the mapper's p2m goes only after its flush.
- * The grantor sees its entry free before that flush: right as long as a domain's vCPUs share one CPU, for p2m_flush() comes
- * before any of them is entered again.
+ * The grantor sees its entry free only when no CPU can use the mapping any more (grant_unmap_end()).
  */
 #include "core/grant_private.h"
 
 #include "core/frame.h"
 #include "core/heap.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 
 #define PIN_TRIES 4   /* for a grantor that changes its entry while we look */
 #define PIECE	  256 /* handles looked at by one grant_relinquish() */
@@ -372,14 +372,14 @@ static bool still_mapped(struct domain *d, struct domain *rd, const struct grant
 	return e.type == (t->readonly ? P2M_GRANT_RO : P2M_GRANT_RW) && e.mfn.n == m.n;
 }
 
-void grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op)
+bool grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op, struct grant_unmapped *out)
 {
 	struct grant_maptrack t;
 	struct domain *rd;
 
 	if (!track_claim(d, op->handle, &t)) {
 		op->status = GNTST_bad_handle;
-		return;
+		return false;
 	}
 	op->status = GNTST_okay;
 	rd = domain_get(t.domid);
@@ -388,14 +388,24 @@ void grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op)
 	else if (op->host_addr && (op->host_addr >> PAGE_SHIFT != t.gfn || !still_mapped(d, rd, &t) ||
 				   p2m_unmap(d, GFN(t.gfn), ORDER_4K)))
 		op->status = GNTST_general_error;
-	if (op->status || !op->host_addr) { /* without an address nothing is asked for */
-		track_set(d, op->handle, &t);
-	} else {
-		grant_unpin(rd, t.ref, !t.readonly);
-		track_put(d, op->handle);
+	if (!op->status && op->host_addr) { /* without an address nothing is asked for */
+		*out = (struct grant_unmapped){ rd, op->handle, t.ref, t.readonly };
+		return true;
 	}
+	track_set(d, op->handle, &t);
 	if (rd)
 		domain_put(rd);
+	return false;
+}
+
+void grant_unmap_end(struct domain *d, const struct grant_unmapped *u, unsigned count)
+{
+	guest_tlb_sync(d);
+	for (unsigned i = 0; i < count; i++) {
+		grant_unpin(u[i].rd, u[i].ref, !u[i].readonly);
+		track_put(d, u[i].handle);
+		domain_put(u[i].rd);
+	}
 }
 
 /* d's vCPUs run no more and its p2m goes as a whole: only the pins are left to drop. */

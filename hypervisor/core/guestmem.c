@@ -700,6 +700,6 @@ void guestmem_forget_gfns(struct domain *d, uint64_t gfn, uint64_t count)
 			if (c->near[i].gfn != NOTHING && c->near[i].gfn - gfn < count)
 				drop_one(c, &c->near[i]);
 	}
-	if (d->max_vcpus > 1)
+	if (c->owner != d || d->max_vcpus > 1)
 		tell_others(c);
 }

@@ -376,6 +376,18 @@ uint64_t heap_free_frames(void)
 	return __atomic_load_n(&heap.nr_free, __ATOMIC_RELAXED);
 }
 
+uint64_t heap_free_frames_on(unsigned node)
+{
+	uint64_t n = 0;
+
+	spin_lock(&heap.lock);
+	for (const struct chunk *c = heap.chunks; c; c = c->next)
+		if (frame_node(port_direct_mfn(c)) == node)
+			n += c->nr_free;
+	spin_unlock(&heap.lock);
+	return n;
+}
+
 uint64_t heap_total_frames(void)
 {
 	return heap.nr_chunks * CHUNK_PAGES + heap.nr_single;

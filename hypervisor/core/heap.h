@@ -14,6 +14,7 @@ void heap_free(void *p, size_t size);	/* p may be NULL; size as allocated */
 void *heap_alloc_pages(unsigned order); /* zeroed, contiguous, aligned to its size; order 0..6 */
 void heap_free_pages(void *p, unsigned order);
 uint64_t heap_free_frames(void);  /* frames inside chunks that are unused (they count as free memory) */
+uint64_t heap_free_frames_on(unsigned node); /* those of one NUMA node */
 uint64_t heap_total_frames(void); /* frames in all chunks */
 
 #define heap_new(type) ((type *)heap_alloc(sizeof(type)))

@@ -20,8 +20,9 @@
 #include "port/machine.h"
 
 #define PENDING_ALLOC	  BIT(63)
-#define PENDING_TABLE	  BIT(62)
-#define PENDING_MFN	  (BIT(62) - 1)
+#define PENDING_TABLE	  BIT(62) /* without PENDING_ALLOC */
+#define PENDING_LEVEL_SHIFT 60 /* with PENDING_ALLOC: of the leaf that went */
+#define PENDING_MFN	  (BIT(60) - 1)
 #define RELINQUISH_FRAMES 2048 /* about this many in one piece */
 #define RELINQUISH_BATCH  64
 
@@ -51,7 +52,7 @@ static bool range_ok(gfn_t g, unsigned order)
 
 static bool holds_reference(enum p2m_type t)
 {
-	return t == P2M_FOREIGN || t == P2M_GRANT_RW || t == P2M_GRANT_RO || t == P2M_SHARED;
+	return t == P2M_FOREIGN || t == P2M_FOREIGN_RO || t == P2M_GRANT_RW || t == P2M_GRANT_RO || t == P2M_SHARED;
 }
 
 static struct p2m_entry entry_at(struct p2m *p, uint64_t gfn)
@@ -166,8 +167,8 @@ int p2m_map(struct domain *d, gfn_t g, mfn_t m, unsigned order, enum p2m_type ty
 
 /* --- unmapping --- */
 
-/* Removes the leaf e of that level; p2m.lock held and room for one in the pending list. */
-static void remove_leaf(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level, bool release)
+/* Removes the leaf e of that level, RAM is given up; p2m.lock held and room for one in the pending list. */
+static void remove_leaf(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level)
 {
 	struct p2m *p = &d->p2m;
 	uint64_t old = *e;
@@ -182,8 +183,8 @@ static void remove_leaf(struct domain *d, uint64_t gfn, uint64_t *e, unsigned le
 		d->foreign_maps--;
 	if (holds_reference(t))
 		p->pending[p->nr_pending++] = ptab_mfn(old).n;
-	else if (release)
-		p->pending[p->nr_pending++] = ptab_mfn(old).n | PENDING_ALLOC;
+	else if (ptab_is_ram(t))
+		p->pending[p->nr_pending++] = ptab_mfn(old).n | PENDING_ALLOC | (uint64_t)level << PENDING_LEVEL_SHIFT;
 	guestmem_forget_gfns(d, gfn, ptab_span(level));
 	guest_tlb_flush(d);
 }
@@ -199,7 +200,7 @@ static uint64_t unmap_some(struct domain *d, uint64_t gfn, uint64_t end, bool *f
 
 		if (*e) {
 			*found = true;
-			remove_leaf(d, gfn, e, level, false);
+			remove_leaf(d, gfn, e, level);
 		}
 		gfn = (gfn | (ptab_span(level) - 1)) + 1;
 	}
@@ -256,7 +257,31 @@ int p2m_release(struct domain *d, gfn_t g)
 	else if (level && !(e = ptab_make(d, g.n, 0)))
 		ret = -ENOMEM;
 	else
-		remove_leaf(d, g.n, e, 0, true);
+		remove_leaf(d, g.n, e, 0);
+	spin_unlock(&d->p2m.lock);
+	return ret;
+}
+
+int p2m_take(struct domain *d, gfn_t g, mfn_t *out)
+{
+	unsigned level;
+	uint64_t *e;
+	int ret = 0;
+
+	if (!range_ok(g, 0))
+		return -EINVAL;
+	spin_lock(&d->p2m.lock);
+	e = ptab_find(&d->p2m, g.n, &level);
+	if (ptab_type(*e) != P2M_RAM_RW && ptab_type(*e) != P2M_RAM_LOGDIRTY)
+		ret = -EINVAL;
+	else if (level && !(e = ptab_make(d, g.n, 0)))
+		ret = -ENOMEM;
+	if (!ret) {
+		*out = ptab_mfn(*e);
+		ptab_set(e, 0);
+		guestmem_forget_gfns(d, g.n, 1);
+		guest_tlb_flush(d);
+	}
 	spin_unlock(&d->p2m.lock);
 	return ret;
 }
@@ -264,31 +289,55 @@ int p2m_release(struct domain *d, gfn_t g)
 static void drop_pending(struct domain *d, uint64_t what)
 {
 	mfn_t m = MFN(what & PENDING_MFN);
+	uint64_t span = ptab_span(what >> PENDING_LEVEL_SHIFT & 3);
 
-	if (what & PENDING_TABLE)
-		heap_free_pages(port_direct(m), 0);
-	else if (!(what & PENDING_ALLOC))
-		frame_put(m);
-	else if (!pod_recycle(d, m))
-		frame_release_alloc(d, m);
+	if (!(what & PENDING_ALLOC)) {
+		if (what & PENDING_TABLE)
+			heap_free_pages(port_direct(m), 0);
+		else
+			frame_put(m);
+		return;
+	}
+	for (uint64_t i = 0; i < span; i++)
+		if (span > 1 || !pod_recycle(d, m))
+			frame_release_alloc(d, MFN(m.n + i));
+}
+
+/* A removal counts tlb_gen up under p2m.lock: all CPUs have seen the last one, or this returns false and nothing changed. */
+static bool drop_settled(struct domain *d)
+{
+	struct p2m *p = &d->p2m;
+	uint64_t what[P2M_PENDING];
+	unsigned n = 0;
+	bool settled;
+
+	spin_lock(&p->lock);
+	settled = guest_tlb_settled(d);
+	if (settled) {
+		n = p->nr_pending;
+		for (unsigned i = 0; i < n; i++)
+			what[i] = p->pending[i];
+		p->nr_pending = 0;
+	}
+	spin_unlock(&p->lock);
+	for (unsigned i = 0; i < n; i++)
+		drop_pending(d, what[i]);
+	return settled;
+}
+
+void p2m_flush_some(struct domain *d)
+{
+	if (unlikely(__atomic_load_n(&d->p2m.nr_pending, __ATOMIC_RELAXED)))
+		drop_settled(d);
 }
 
 void p2m_flush(struct domain *d)
 {
-	struct p2m *p = &d->p2m;
-	uint64_t what[P2M_PENDING];
-	unsigned n;
-
-	if (likely(!__atomic_load_n(&p->nr_pending, __ATOMIC_RELAXED)))
+	if (!__atomic_load_n(&d->p2m.nr_pending, __ATOMIC_RELAXED))
 		return;
-	spin_lock(&p->lock);
-	n = p->nr_pending;
-	for (unsigned i = 0; i < n; i++)
-		what[i] = p->pending[i];
-	p->nr_pending = 0;
-	spin_unlock(&p->lock);
-	for (unsigned i = 0; i < n; i++)
-		drop_pending(d, what[i]);
+	do
+		guest_tlb_sync(d);
+	while (!drop_settled(d));
 }
 
 /* --- types and faults --- */

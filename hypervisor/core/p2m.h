@@ -23,8 +23,9 @@ enum p2m_type {
 	P2M_FOREIGN,	  /* another domain's frame (tool stack) */
 	P2M_GRANT_RW,
 	P2M_GRANT_RO,
-	P2M_SHARED, /* a page of the hypervisor the ABI shares (shared_info, grant frames) */
-	P2M_POD,    /* populate on demand: nothing there yet */
+	P2M_SHARED,	/* a page of the hypervisor the ABI shares (shared_info, grant frames) */
+	P2M_POD,	/* populate on demand: nothing there yet */
+	P2M_FOREIGN_RO, /* a page of the hypervisor for its tools to read (core/trace.c) */
 };
 
 enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
@@ -77,13 +78,22 @@ struct p2m_entry p2m_lookup(struct domain *d, gfn_t g); /* takes the lock */
  * 0, -ENOMEM (table pool), -EEXIST (something is there), -EINVAL (range, d is dying).
  */
 int p2m_map(struct domain *d, gfn_t g, mfn_t m, unsigned order, enum p2m_type type);
-/* Removes what is at g (2^order gfns; splits larger leaves). References go to the pending list. 0, -ENOMEM, -ENOENT. */
+/*
+ * Removes what is at g (2^order gfns; splits larger leaves). References go to the pending list, also the allocation
+ * references of the domain's own RAM: it is given up. 0, -ENOMEM, -ENOENT.
+ */
 int p2m_unmap(struct domain *d, gfn_t g, unsigned order);
-/* As p2m_unmap for one gfn of the domain's own RAM, and also gives the frame up (allocation reference). */
-int p2m_release(struct domain *d, gfn_t g);
+int p2m_release(struct domain *d, gfn_t g); /* the same for one gfn of RAM or P2M_POD; -EINVAL: something else is there */
+/*
+ * Takes the frame of RAM at g out of the map, to be put elsewhere with p2m_map() or given up with frame_release_alloc():
+ * its allocation reference is the caller's. 0, -EINVAL (no RAM there), -ENOMEM.
+ */
+int p2m_take(struct domain *d, gfn_t g, mfn_t *out);
 int p2m_change_type(struct domain *d, gfn_t g, enum p2m_type from, enum p2m_type to); /* -EBUSY if not from */
-/* Makes all removals visible and drops the pending references. Called before entry of any of d's vCPUs and when full. */
+/* Drops the pending references once no CPU can use what was removed: waits for that (guest_tlb_sync(); no lock held). */
 void p2m_flush(struct domain *d);
+/* The same without waiting: when another CPU still may, they stay pending. For the entry of a vCPU of d, after its flush. */
+void p2m_flush_some(struct domain *d);
 
 /*
  * A nested page fault of d at g. True: the mapping is there now, re-enter. False: it is not memory (emulate or kill).

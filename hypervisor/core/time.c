@@ -1,7 +1,8 @@
 /*
  * core/time.c: see time.h. Owns the wall clock base and the pvclock factors.
  * Locks: wallclock_lock. Invariant: a pvclock record's version is odd while it is written, and it never needs rewriting
- * for as long as the TSC is stable: system time is a linear function of the TSC, the same on all CPUs.
+ * for as long as the TSC is stable: system time is a linear function of the TSC, the same on all CPUs. Where it is not so,
+ * the record says so by leaving out the stable bit.
  */
 #include "core/time.h"
 
@@ -43,8 +44,7 @@ void time_update_vcpu(struct vcpu *v)
 
 	t.tsc_timestamp = guest_tsc(v, tsc);
 	t.system_time = port_tsc_to_ns(tsc);
-	port_tsc_scale(&t.tsc_to_system_mul, &t.tsc_shift);
-	t.flags = XEN_PVCLOCK_TSC_STABLE_BIT;
+	t.flags = guest_tsc_scale(v, &t.tsc_to_system_mul, &t.tsc_shift) ? XEN_PVCLOCK_TSC_STABLE_BIT : 0;
 
 	begin(&to->version);
 	to->tsc_timestamp = t.tsc_timestamp;

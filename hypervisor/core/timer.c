@@ -1,7 +1,8 @@
 /*
  * core/timer.c: see timer.h. Owns the per-CPU queues: a binary heap of pointers ordered by deadline.
- * Locks: queue.lock. Invariants: t->slot is t's index in queue[t->cpu].heap, or -1; no queue is ever longer than the number
- * of reserved timers, which its capacity covers.
+ * Locks: queue.lock; a timer's fields are guarded by the lock of queues[t->cpu], t->cpu itself too. Invariants: t->slot is
+ * t's index in queue[t->cpu].heap, or -1; no queue is ever longer than the number of reserved timers, which its capacity
+ * covers; a queue's timers are set by its own CPU only, for that one's interrupt is armed.
  */
 #include "core/timer.h"
 
@@ -21,6 +22,7 @@ struct queue {
 	struct timer **heap;
 	unsigned nr;
 	unsigned order; /* pages of heap, as a power of two */
+	const struct timer *firing; /* taken out, what it stands for is being done; read by timer_kill() */
 	bool due;
 	bool ready;
 };
@@ -151,24 +153,47 @@ static void take_out(struct queue *q, struct timer *t) REQUIRES(q->lock)
 		sift_down(q, last, slot);
 }
 
-void timer_set(struct timer *t, uint64_t deadline)
+/* The queue t is in or was in last, locked. Only its holder moves t elsewhere. */
+static struct queue *lock_queue(const struct timer *t) NO_LOCK_CHECK
 {
-	unsigned cpu = port_cpu();
-	struct queue *q = &queues[cpu];
-	const struct timer *top;
+	for (;;) {
+		unsigned cpu = __atomic_load_n(&t->cpu, __ATOMIC_RELAXED);
 
-	if (t->slot >= 0 && t->cpu != cpu)
-		timer_stop(t);
-	spin_lock(&q->lock);
-	top = q->nr ? q->heap[0] : NULL;
+		spin_lock(&queues[cpu].lock);
+		if (likely(__atomic_load_n(&t->cpu, __ATOMIC_RELAXED) == cpu))
+			return &queues[cpu];
+		spin_unlock(&queues[cpu].lock);
+	}
+}
+
+/* t belongs to this CPU's queue, which is returned locked. */
+static struct queue *bring_here(struct timer *t) NO_LOCK_CHECK
+{
+	unsigned self = port_cpu();
+
+	for (;;) {
+		struct queue *q = lock_queue(t);
+
+		if (likely(q == &queues[self]))
+			return q;
+		if (t->slot >= 0)
+			take_out(q, t);
+		__atomic_store_n(&t->cpu, (uint16_t)self, __ATOMIC_RELAXED);
+		spin_unlock(&q->lock);
+	}
+}
+
+void timer_set(struct timer *t, uint64_t deadline) NO_LOCK_CHECK
+{
+	struct queue *q = bring_here(t);
+	const struct timer *top = q->nr ? q->heap[0] : NULL;
+
+	t->deadline = deadline;
 	if (t->slot >= 0) {
-		t->deadline = deadline;
 		sift_down(q, t, (unsigned)t->slot);
 		sift_up(q, t, (unsigned)t->slot);
 	} else {
 		ASSERT(q->nr < capacity(q->order));
-		t->deadline = deadline;
-		t->cpu = (uint16_t)cpu;
 		sift_up(q, t, q->nr++);
 	}
 	if (q->heap[0] == t || q->heap[0] != top)
@@ -176,22 +201,33 @@ void timer_set(struct timer *t, uint64_t deadline)
 	spin_unlock(&q->lock);
 }
 
-void timer_stop(struct timer *t)
+void timer_stop(struct timer *t) NO_LOCK_CHECK
 {
 	struct queue *q;
 
-	if (t->slot < 0)
+	if (!timer_active(t))
 		return;
-	q = &queues[t->cpu];
-	spin_lock(&q->lock);
+	q = lock_queue(t);
 	if (t->slot >= 0)
 		take_out(q, t);
 	spin_unlock(&q->lock);
 }
 
+void timer_kill(struct timer *t)
+{
+	unsigned self = port_cpu();
+
+	do {
+		timer_stop(t);
+		for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++)
+			while (cpu != self && __atomic_load_n(&queues[cpu].firing, __ATOMIC_ACQUIRE) == t)
+				__builtin_ia32_pause();
+	} while (timer_active(t)); /* what fired may have set it again */
+}
+
 bool timer_active(const struct timer *t)
 {
-	return t->slot >= 0;
+	return __atomic_load_n(&t->slot, __ATOMIC_RELAXED) >= 0;
 }
 
 static void fire(struct timer *t)
@@ -200,6 +236,8 @@ static void fire(struct timer *t)
 
 	switch ((enum timer_kind)t->kind) {
 	case TIMER_PERIODIC:
+		if (!v->periodic_ns) /* stopped meanwhile, from another CPU */
+			break;
 		timer_set(t, MAX(t->deadline + v->periodic_ns, port_now()));
 		evtchn_vcpu_virq(v, VIRQ_TIMER);
 		break;
@@ -216,6 +254,9 @@ static void fire(struct timer *t)
 		break;
 	case TIMER_SLICE:
 		sched_slice_end();
+		break;
+	case TIMER_CAP:
+		sched_cap_refill(t);
 		break;
 	case TIMER_WATCHDOG:
 		log_guest(LOG_WARN, v->domain->id, "its watchdog fired: it is shut down");
@@ -239,9 +280,11 @@ void timer_expire(void)
 			port_timer_arm(t->deadline);
 			break;
 		}
+		__atomic_store_n(&q->firing, t, __ATOMIC_RELEASE);
 		take_out(q, t);
 		spin_unlock(&q->lock);
 		fire(t);
+		__atomic_store_n(&q->firing, NULL, __ATOMIC_RELEASE);
 		spin_lock(&q->lock);
 	}
 	spin_unlock(&q->lock);

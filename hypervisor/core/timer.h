@@ -16,6 +16,7 @@ enum timer_kind {
 	TIMER_VLAPIC,	  /* virtual local APIC timer (hvm) */
 	TIMER_VPIT,	  /* virtual 8254 channel 0 (hvm) */
 	TIMER_SLICE,	  /* end of the running vCPU's slice */
+	TIMER_CAP,	  /* a capped domain has CPU time again */
 	TIMER_WATCHDOG,	  /* SCHEDOP_watchdog: the guest did not set it again in time */
 	TIMER_KINDS
 };
@@ -24,7 +25,7 @@ struct timer {
 	uint64_t deadline; /* ns, port_now() scale; guarded by the queue's lock */
 	struct vcpu *vcpu; /* whose, or NULL */
 	uint16_t kind;	   /* enum timer_kind */
-	uint16_t cpu;	   /* queue it is in */
+	uint16_t cpu;	   /* queue it is in or was in last */
 	int32_t slot;	   /* index in the heap, -1 when not queued */
 };
 
@@ -37,7 +38,8 @@ bool timer_reserve(unsigned count);
 void timer_unreserve(unsigned count);
 void timer_init(struct timer *t, enum timer_kind kind, struct vcpu *v);
 void timer_set(struct timer *t, uint64_t deadline); /* on this CPU's queue, replaces an earlier deadline */
-void timer_stop(struct timer *t);
+void timer_stop(struct timer *t); /* from any CPU; it may be firing on another one just now */
+void timer_kill(struct timer *t); /* the same, and it is not firing either: its owner may go away. Locks: none held */
 bool timer_active(const struct timer *t);
 void timer_expire(void); /* runs what is due on this CPU and arms the machine's timer; run loop only, no locks held */
 bool timer_due(void);	 /* upcall_timer() came since the last timer_expire() */

@@ -1,8 +1,9 @@
 /*
  * hcall/domctl.c: XEN_DOMCTL_*: the dispatcher, and a domain's life: create, pause, destroy, information, limits.
- * Source: xen/domctl.h. The other files are domctl_vcpu.c, domctl_hvm.c and domctl_misc.c.
+ * Source: xen/domctl.h. The other files are domctl_vcpu.c, domctl_hvm.c, domctl_numa.c, domctl_misc.c and schedctl.c.
  * Locks: domctl_lock (outermost of all) makes these calls one at a time; a caller that finds it taken restarts.
  */
+#include "core/cpupool.h"
 #include "core/frame.h"
 #include "core/guestmem.h"
 #include "core/policy.h"
@@ -10,6 +11,16 @@
 #include "lib/lib.h"
 
 static spinlock_t domctl_lock = SPINLOCK_INIT;
+
+bool domctl_trylock(void) NO_LOCK_CHECK
+{
+	return spin_trylock(&domctl_lock);
+}
+
+void domctl_unlock(void) NO_LOCK_CHECK
+{
+	spin_unlock(&domctl_lock);
+}
 
 enum domctl_target { TARGET_REFUSED, TARGET_NONE, TARGET_NEXT, TARGET_DOMAIN };
 enum domctl_dir { DIR_IN, DIR_INOUT };
@@ -56,10 +67,10 @@ static long domctl_locked(struct domctl_call *c, enum domctl_dir dir)
 
 	if (dir == DIR_INOUT && guestmem_check_write(c->h->v, arg, sizeof(c->op)))
 		return -EFAULT;
-	if (!spin_trylock(&domctl_lock))
+	if (!domctl_trylock())
 		return -ERESTART;
 	ret = domctl_run(c);
-	spin_unlock(&domctl_lock);
+	domctl_unlock();
 	if ((ret >= 0 && dir == DIR_INOUT) || c->back_on_error)
 		if (guestmem_write(c->h->v, arg, &c->op, sizeof(c->op)))
 			return -EFAULT;
@@ -116,8 +127,6 @@ static long check_config(const struct xen_domctl_createdomain *cfg)
 		return -EINVAL;
 	if (cfg->arch.emulation_flags & ~XEN_X86_EMU_ALL || cfg->arch.misc_flags & ~(XEN_X86_MISC_FLAGS_MAX))
 		return -EINVAL;
-	if (cfg->cpupool_id != 0)
-		return -ENOENT;
 	if (cfg->arch.emulation_flags != XEN_X86_EMU_LAPIC) /* a machine with a device model */
 		return hcall_unimplemented("createdomain with emulation", cfg->arch.emulation_flags, EOPNOTSUPP);
 	return 0;
@@ -129,6 +138,7 @@ long domctl_createdomain(struct domctl_call *c)
 	struct domain_config config = {
 		.id = c->op.domain == 0 || c->op.domain >= DOMID_FIRST_RESERVED ? DOMID_INVALID : c->op.domain,
 		.max_vcpus = cfg->max_vcpus,
+		.pool = cfg->cpupool_id,
 		.max_evtchn_port = cfg->max_evtchn_port,
 		.max_grant_frames = cfg->max_grant_frames,
 		.max_maptrack_frames = cfg->max_maptrack_frames,
@@ -145,7 +155,7 @@ long domctl_createdomain(struct domctl_call *c)
 	memcpy(config.uuid, cfg->handle, sizeof(config.uuid));
 	ret = domain_create(&config, &d);
 	if (ret)
-		return ret;
+		return ret == -ENOENT ? -ESRCH : ret; /* no such pool */
 	d->ssidref = cfg->ssidref;
 	d->params[HVM_PARAM_TRIPLE_FAULT_REASON] = SHUTDOWN_reboot;
 	c->op.domain = d->id;
@@ -255,6 +265,7 @@ void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 	info->outstanding_pages = d->claimed;
 	info->shared_info_frame = ~0ull; /* wherever the guest put it: there is no reverse map */
 	info->ssidref = d->ssidref;
+	info->cpupool = cpupool_of(d);
 	memcpy(info->handle, d->uuid, sizeof(info->handle));
 	info->arch_config.emulation_flags = d->emulation;
 }

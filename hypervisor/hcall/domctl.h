@@ -16,6 +16,9 @@ struct domctl_call {
 #define DOMCTL(name, target, dir) long domctl_##name(struct domctl_call *c);
 #include "hcall/ops.def"
 
+/* What changes domains or pools goes one at a time. False: it is taken; the caller restarts. */
+bool domctl_trylock(void);
+void domctl_unlock(void);
 /* Also for XEN_SYSCTL_getdomaininfolist. */
 void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info);
 

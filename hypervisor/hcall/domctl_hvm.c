@@ -9,6 +9,7 @@
 #include "hcall/page.h"
 #include "hvm/context.h"
 #include "hvm/cpuid.h"
+#include "hvm/tsc.h"
 #include "lib/lib.h"
 #include "port/machine.h"
 
@@ -178,10 +179,6 @@ long domctl_get_address_size(struct domctl_call *c)
 
 /* --- time --- */
 
-#define TSC_MODE_DEFAULT 0u /* xen/arch-x86/cpuid.h, leaf 3 */
-#define TSC_MODE_EMULATE 1u
-#define TSC_MODE_NATIVE	 2u
-
 long domctl_settscinfo(struct domctl_call *c)
 {
 	const struct xen_domctl_tsc_info *t = &c->op.u.tsc_info;
@@ -189,10 +186,10 @@ long domctl_settscinfo(struct domctl_call *c)
 
 	if (d == c->h->d || t->tsc_mode > TSC_MODE_NATIVE)
 		return -EINVAL;
-	if (t->tsc_mode == TSC_MODE_EMULATE)
-		return hcall_unimplemented("settscinfo mode", t->tsc_mode, EOPNOTSUPP);
-	d->tsc_mode = t->tsc_mode;
+	sched_domain_pause(d);
+	tsc_set_mode(d, t->tsc_mode, t->gtsc_khz);
 	d->tsc_incarnation = t->incarnation;
+	sched_domain_unpause(d);
 	return 0;
 }
 
@@ -201,8 +198,13 @@ long domctl_gettscinfo(struct domctl_call *c)
 	struct xen_domctl_tsc_info *t = &c->op.u.tsc_info;
 
 	t->tsc_mode = c->d->tsc_mode;
-	t->gtsc_khz = c->d->tsc_khz;
 	t->incarnation = c->d->tsc_incarnation;
+	if (t->tsc_mode == TSC_MODE_NATIVE) { /* it has no time of its own */
+		t->gtsc_khz = 0;
+		t->elapsed_nsec = 0;
+		return 0;
+	}
+	t->gtsc_khz = c->d->tsc_khz;
 	t->elapsed_nsec = port_now();
 	return 0;
 }

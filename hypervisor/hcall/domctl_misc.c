@@ -6,6 +6,7 @@
 #include "core/policy.h"
 #include "hcall/domctl.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 
 /* --- memory --- */
 
@@ -105,6 +106,7 @@ static long logdirty_bitmap(struct domctl_call *c)
 long domctl_shadow_op(struct domctl_call *c)
 {
 	struct xen_domctl_shadow_op *s = &c->op.u.shadow_op;
+	long rc;
 
 	if (c->d == c->h->d)
 		return -EINVAL;
@@ -114,12 +116,17 @@ long domctl_shadow_op(struct domctl_call *c)
 	case XEN_DOMCTL_SHADOW_OP_OFF:
 		return logdirty_turn(c, false);
 	case XEN_DOMCTL_SHADOW_OP_ENABLE:
-		return s->mode == XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY ? logdirty_turn(c, true) : -EINVAL;
 	case XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY:
-		return logdirty_turn(c, true);
+		if (s->op == XEN_DOMCTL_SHADOW_OP_ENABLE && s->mode != XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY)
+			return -EINVAL;
+		rc = logdirty_turn(c, true);
+		guest_tlb_sync(c->d);
+		return rc;
 	case XEN_DOMCTL_SHADOW_OP_CLEAN:
 	case XEN_DOMCTL_SHADOW_OP_PEEK:
-		return logdirty_bitmap(c);
+		rc = logdirty_bitmap(c);
+		guest_tlb_sync(c->d); /* a write that nobody sees comes before the caller's copy of the page */
+		return rc;
 	case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
 		s->mb = (uint32_t)DIV_UP(c->d->p2m.pool_frames, MIB_FRAMES);
 		return 0;

@@ -1,11 +1,10 @@
 /*
- * hcall/domctl_vcpu.c: XEN_DOMCTL_* about vCPUs: affinity, information, registers, triggers, scheduling parameters.
+ * hcall/domctl_vcpu.c: XEN_DOMCTL_* about vCPUs: registers, triggers. What is about scheduling is in schedctl.c.
  * Source: xen/domctl.h, xen/arch-x86/xen.h (vcpu_guest_context). Locks: under domctl_lock; the sched lock inside
  * sched_*.
  */
 #include "core/guestmem.h"
 #include "core/heap.h"
-#include "hcall/bitmap.h"
 #include "hcall/domctl.h"
 #include "hvm/hvm.h"
 #include "hvm/msr.h"
@@ -14,138 +13,6 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define RFLAGS_ALWAYS_ONE  (1u << 1)
 #define RFLAGS_WRITABLE	   0x3f7fd5u /* defined bits, APM vol. 2, 3.1.6 */
-
-_Static_assert(sizeof(((struct vcpu *)0)->affinity_hard) == sizeof(struct cpu_bits), "one bit per CPU");
-
-/* --- affinity: kept and reported; no bit set means any CPU --- */
-
-static void get_affinity(const uint64_t *kept, struct cpu_bits *out)
-{
-	memcpy(out, kept, sizeof(*out));
-	if (bitmap_empty(out))
-		memset(out, 0xff, sizeof(*out));
-}
-
-long domctl_setvcpuaffinity(struct domctl_call *c)
-{
-	struct xen_domctl_vcpuaffinity *a = &c->op.u.vcpuaffinity;
-	struct vcpu *v = domain_vcpu(c->d, a->vcpu);
-	struct cpu_bits online, hard, soft;
-
-	if (a->vcpu >= c->d->max_vcpus || !(a->flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT)))
-		return -EINVAL;
-	if (!v)
-		return -ESRCH;
-	if (a->flags & XEN_VCPUAFFINITY_HARD && bitmap_copy_in(c->h, &hard, &a->cpumap_hard))
-		return -EFAULT;
-	if (a->flags & XEN_VCPUAFFINITY_SOFT && bitmap_copy_in(c->h, &soft, &a->cpumap_soft))
-		return -EFAULT;
-	bitmap_online(&online);
-
-	if (a->flags & XEN_VCPUAFFINITY_HARD) {
-		struct cpu_bits effective = hard;
-
-		bitmap_and(&effective, &online);
-		if (bitmap_empty(&effective))
-			return -EINVAL;
-		if (bitmap_copy_out(c->h, &a->cpumap_hard, &effective))
-			return -EFAULT;
-		memcpy(v->affinity_hard, &hard, sizeof(hard));
-	}
-	if (a->flags & XEN_VCPUAFFINITY_SOFT) {
-		struct cpu_bits effective = soft;
-
-		get_affinity(v->affinity_hard, &hard);
-		bitmap_and(&effective, &online);
-		bitmap_and(&effective, &hard);
-		if (bitmap_copy_out(c->h, &a->cpumap_soft, &effective))
-			return -EFAULT;
-		memcpy(v->affinity_soft, &soft, sizeof(soft));
-	}
-	return 0;
-}
-
-long domctl_getvcpuaffinity(struct domctl_call *c)
-{
-	struct xen_domctl_vcpuaffinity *a = &c->op.u.vcpuaffinity;
-	struct vcpu *v = domain_vcpu(c->d, a->vcpu);
-	struct cpu_bits bits;
-
-	if (a->vcpu >= c->d->max_vcpus || !(a->flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT)))
-		return -EINVAL;
-	if (!v)
-		return -ESRCH;
-	if (a->flags & XEN_VCPUAFFINITY_HARD) {
-		get_affinity(v->affinity_hard, &bits);
-		if (bitmap_copy_out(c->h, &a->cpumap_hard, &bits))
-			return -EFAULT;
-	}
-	if (a->flags & XEN_VCPUAFFINITY_SOFT) {
-		get_affinity(v->affinity_soft, &bits);
-		if (bitmap_copy_out(c->h, &a->cpumap_soft, &bits))
-			return -EFAULT;
-	}
-	return 0;
-}
-
-/* One node. */
-long domctl_setnodeaffinity(struct domctl_call *c)
-{
-	struct cpu_bits nodes;
-
-	if (bitmap_copy_in(c->h, &nodes, &c->op.u.nodeaffinity.nodemap))
-		return -EFAULT;
-	return nodes.word[0] & 1 ? 0 : -EINVAL;
-}
-
-long domctl_getnodeaffinity(struct domctl_call *c)
-{
-	struct cpu_bits nodes = { { 1 } };
-
-	return bitmap_copy_out(c->h, &c->op.u.nodeaffinity.nodemap, &nodes);
-}
-
-/* --- information --- */
-
-long domctl_getvcpuinfo(struct domctl_call *c)
-{
-	struct xen_domctl_getvcpuinfo *info = &c->op.u.getvcpuinfo;
-	struct vcpu *v = domain_vcpu(c->d, info->vcpu);
-	uint64_t time[4], entered;
-	int state;
-
-	if (info->vcpu >= c->d->max_vcpus)
-		return -EINVAL;
-	if (!v)
-		return -ESRCH;
-	sched_runstate(v, time, &entered, &state);
-	info->online = v->sched.up;
-	info->blocked = v->sched.blocked;
-	info->running = state == RUNSTATE_running;
-	info->cpu_time = time[RUNSTATE_running];
-	info->cpu = v->sched.cpu;
-	return 0;
-}
-
-long domctl_scheduler_op(struct domctl_call *c)
-{
-	struct xen_domctl_scheduler_op *s = &c->op.u.scheduler_op;
-	struct domain *d = c->d;
-
-	if (s->sched_id != XEN_SCHEDULER_CREDIT2)
-		return -EINVAL;
-	switch (s->cmd) {
-	case XEN_DOMCTL_SCHEDOP_putinfo: /* weight 0: leave it */
-		sched_set_weight(d, s->u.credit2.weight ? s->u.credit2.weight : d->sched_weight, s->u.credit2.cap);
-		return 0;
-	case XEN_DOMCTL_SCHEDOP_getinfo:
-		s->u.credit2.weight = d->sched_weight;
-		s->u.credit2.cap = d->sched_cap;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
 
 /* --- registers --- */
 

@@ -45,14 +45,20 @@ static void copy_compat(struct domain *d, uint8_t *e)
 	memcpy(e + COMPAT_gnttab_copy_status, &op.status, sizeof(op.status));
 }
 
-static void one(struct hcall *h, uint32_t op, uint8_t *e)
+/* Mappings of a chunk that are taken out and not yet reported to their grantors. */
+struct unmapped {
+	unsigned count;
+	struct grant_unmapped of[CHUNK];
+};
+
+static void one(struct hcall *h, uint32_t op, uint8_t *e, struct unmapped *u)
 {
 	switch (op) {
 	case GNTTABOP_map_grant_ref:
 		grant_map(h->d, (struct gnttab_map_grant_ref *)e);
 		break;
 	case GNTTABOP_unmap_grant_ref:
-		grant_unmap(h->d, (struct gnttab_unmap_grant_ref *)e);
+		u->count += grant_unmap(h->d, (struct gnttab_unmap_grant_ref *)e, &u->of[u->count]);
 		break;
 	default:
 		if (h->compat)
@@ -81,13 +87,18 @@ static long batch(struct hcall *h, uint32_t op)
 	while (h->arg[2]) {
 		uint32_t n = (uint32_t)MIN(h->arg[2], (uint64_t)CHUNK), done = 0;
 		gva_t at = h->arg[1];
+		struct unmapped u;
+
+		u.count = 0;
 
 		if (guestmem_read(h->v, e, at, n * size) || guestmem_check_write(h->v, at, n * size))
 			return -EFAULT;
 		while (done < n && !stop) {
-			one(h, op, e + done++ * size);
+			one(h, op, e + done++ * size, &u);
 			stop = h->arg[2] > done && hcall_preempt();
 		}
+		if (u.count)
+			grant_unmap_end(h->d, u.of, u.count);
 		h->arg[1] += done * size;
 		h->arg[2] -= done;
 		if (guestmem_write(h->v, at, e, done * size))

@@ -230,6 +230,7 @@ static uint16_t mem_type(enum p2m_type t)
 		return HVMMEM_ram_rw;
 	case P2M_RAM_RO:
 	case P2M_GRANT_RO:
+	case P2M_FOREIGN_RO:
 		return HVMMEM_ram_ro;
 	default:
 		return HVMMEM_mmio_dm;

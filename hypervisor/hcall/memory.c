@@ -8,11 +8,13 @@
 #include "core/frame.h"
 #include "core/guestmem.h"
 #include "core/heap.h"
+#include "core/numa.h"
 #include "core/policy.h"
 #include "hcall/physmap.h"
 
 #define MEMOP_CMD_MASK ((1u << MEMOP_EXTENT_SHIFT) - 1)
 #define E820_ENTRIES   1024u
+#define E820_PIECE     32u
 #define PFN_BATCH      16u
 
 #define handle_gva(h) ((gva_t)(uintptr_t)(h).p)
@@ -98,7 +100,10 @@ static unsigned piece_order(uint64_t gfn, uint64_t m, uint64_t at, uint64_t coun
 	return 0;
 }
 
-/* Takes back [gfn, gfn + count), just mapped, and the frames from m on. */
+/*
+ * Takes back an extent of which the first frames are mapped already, and may be in use by another vCPU: those go through
+ * the p2m. The others nobody has seen.
+ */
 static void undo_extent(struct domain *d, uint64_t gfn, uint64_t mapped, mfn_t m, uint64_t count)
 {
 	for (uint64_t at = 0; at < mapped;) {
@@ -107,7 +112,7 @@ static void undo_extent(struct domain *d, uint64_t gfn, uint64_t mapped, mfn_t m
 		p2m_unmap(d, GFN(gfn + at), e.order);
 		at += 1ull << e.order;
 	}
-	for (uint64_t i = 0; i < count; i++)
+	for (uint64_t i = mapped; i < count; i++)
 		frame_release_alloc(d, MFN(m.n + i));
 }
 
@@ -136,6 +141,7 @@ static bool populate_direct(struct domain *d, uint64_t gfn, uint64_t count)
 {
 	uint64_t got = 0;
 
+	p2m_flush(d); /* what was given up just now is to be had again */
 	while (got < count && frame_alloc_at(d, MFN(gfn + got)))
 		got++;
 	if (got == count)
@@ -157,6 +163,25 @@ static bool mark_on_demand(struct domain *d, uint64_t gfn, uint64_t count)
 	return true;
 }
 
+#define NODE_FLAGS (XENMEMF_node(0xfe) | XENMEMF_exact_node_request | XENMEMF_vnode) /* XENMEMF_node(0xff) is none */
+
+/* From the node that the caller names, one of d's virtual nodes with XENMEMF_vnode. */
+static mfn_t alloc_extent(struct domain *d, const struct xen_memory_reservation *r, uint64_t below)
+{
+	unsigned node = XENMEMF_get_node(r->mem_flags);
+	bool exact = r->mem_flags & XENMEMF_exact_node_request;
+
+	if (likely(!(r->mem_flags & NODE_FLAGS)))
+		return frame_alloc(d, r->extent_order, below);
+	if (r->mem_flags & XENMEMF_vnode) {
+		if (!numa_pnode(d, node, &node))
+			return MFN_INVALID;
+		if (node == ~0u)
+			return frame_alloc(d, r->extent_order, below);
+	}
+	return frame_alloc_node(d, r->extent_order, below, node, exact);
+}
+
 static bool populate(struct domain *d, uint64_t gfn, const struct xen_memory_reservation *r)
 {
 	unsigned bits = XENMEMF_get_address_bits(r->mem_flags);
@@ -169,7 +194,7 @@ static bool populate(struct domain *d, uint64_t gfn, const struct xen_memory_res
 		return mark_on_demand(d, gfn, count);
 	if (d->direct_mapped)
 		return populate_direct(d, gfn, count);
-	m = frame_alloc(d, r->extent_order, bits && bits < 52 ? 1ull << (bits - PAGE_SHIFT) : 0);
+	m = alloc_extent(d, r, bits && bits < 52 ? 1ull << (bits - PAGE_SHIFT) : 0);
 	return mfn_valid(m) && map_extent(d, gfn, m, count);
 }
 
@@ -243,6 +268,12 @@ static long reservation_op(struct hcall *h, unsigned op, gva_t arg, uint64_t sta
 	/* Only the tool stack promises frames: a guest could make us search all its memory for empty ones at every access. */
 	if (d == h->d && (r.mem_flags & XENMEMF_populate_on_demand))
 		goto out;
+	/* Which of the machine's nodes: for those that build domains to say. */
+	if (!(h->d->rights & RIGHT_CONTROL) && !(r.mem_flags & XENMEMF_vnode)) {
+		if (r.mem_flags & XENMEMF_exact_node_request)
+			goto out;
+		r.mem_flags &= ~NODE_FLAGS;
+	}
 	/* A domain with translated memory cannot name frames that are nowhere in its map: nothing to increase. */
 	if (op != XENMEM_increase_reservation && order_ok(h, op, r.extent_order) && !d->is_dying)
 		ret = run_extents(h, op, &r, start, d);
@@ -294,24 +325,41 @@ static long domain_figure(struct hcall *h, unsigned op, gva_t arg)
 
 /* --- the memory map --- */
 
+/* Entries [from, from + E820_PIECE) of d's map; returns how many there are in all. */
+static uint32_t map_piece(struct domain *d, uint32_t from, struct e820entry piece[E820_PIECE])
+{
+	uint32_t nr;
+
+	spin_lock(&d->lock);
+	nr = d->e820_nr;
+	if (from < nr)
+		memcpy(piece, d->e820 + from, MIN(nr - from, E820_PIECE) * sizeof(piece[0]));
+	spin_unlock(&d->lock);
+	return nr;
+}
+
 static long memory_map(struct hcall *h, gva_t arg)
 {
+	struct e820entry piece[E820_PIECE];
 	struct xen_memory_map map;
-	struct domain *d = h->d;
-	uint32_t n;
-	long ret = 0;
+	uint32_t n, nr;
 
 	if (get_map(h, &map, arg))
 		return -EFAULT;
-	spin_lock(&d->lock);
-	n = MIN(map.nr_entries, d->e820_nr);
-	if (!d->e820_nr)
-		ret = -ENOSYS;
-	else if (guestmem_check_write(h->v, arg, sizeof(n)) ||
-		 guestmem_write(h->v, handle_gva(map.buffer), d->e820, n * sizeof(*d->e820)))
-		ret = -EFAULT;
-	spin_unlock(&d->lock);
-	return ret ? ret : hcall_copy_out(h, arg, &n); /* the first field */
+	nr = map_piece(h->d, 0, piece);
+	if (!nr)
+		return -ENOSYS;
+	n = MIN(map.nr_entries, nr);
+	if (guestmem_check_write(h->v, arg, sizeof(n)))
+		return -EFAULT;
+	for (uint32_t at = 0; at < n; at += E820_PIECE) {
+		if (at && map_piece(h->d, at, piece) != nr)
+			return -EFAULT; /* the tool stack changes it just now */
+		if (guestmem_write(h->v, handle_gva(map.buffer) + at * sizeof(piece[0]), piece,
+				   MIN(n - at, E820_PIECE) * sizeof(piece[0])))
+			return -EFAULT;
+	}
+	return hcall_copy_out(h, arg, &n); /* the first field */
 }
 
 static long set_memory_map(struct hcall *h, gva_t arg)
@@ -389,10 +437,29 @@ static long pod_target(struct hcall *h, unsigned op, gva_t arg)
 
 /* --- the rest --- */
 
+/* The caller's structure and arrays; its pointers are 64-bit words for callers of either width. */
+static long copy_vnuma(struct hcall *h, struct xen_vnuma_topology_info *x, const struct vnuma *t)
+{
+	size_t word = sizeof(uint32_t);
+	bool fits = x->nr_vnodes >= t->nr_nodes && x->nr_vcpus >= t->nr_vcpus && x->nr_vmemranges >= t->nr_ranges;
+
+	x->nr_vnodes = t->nr_nodes;
+	x->nr_vcpus = t->nr_vcpus;
+	x->nr_vmemranges = t->nr_ranges;
+	if (!fits)
+		return -ENOBUFS;
+	if (guestmem_write(h->v, x->vdistance.pad, t->distance, t->nr_nodes * t->nr_nodes * word) ||
+	    guestmem_write(h->v, x->vcpu_to_vnode.pad, t->node_of_vcpu, t->nr_vcpus * word) ||
+	    (t->nr_ranges && guestmem_write(h->v, x->vmemrange.pad, t->range, t->nr_ranges * sizeof(t->range[0]))))
+		return -EFAULT;
+	return 0;
+}
+
 static long vnuma_info(struct hcall *h, gva_t arg)
 {
 	struct xen_vnuma_topology_info x;
 	struct domain *d;
+	struct vnuma *t;
 	long ret;
 
 	if (hcall_copy_in(h, &x, arg))
@@ -402,8 +469,20 @@ static long vnuma_info(struct hcall *h, gva_t arg)
 	ret = memory_target(h, x.domid, &d);
 	if (ret)
 		return ret;
+	t = heap_new(struct vnuma);
+	if (!t)
+		ret = -ENOMEM;
+	else if (!numa_get_vnuma(d, t))
+		ret = -EOPNOTSUPP;
+	else if (guestmem_check_write(h->v, arg, sizeof(x)))
+		ret = -EFAULT;
+	else
+		ret = copy_vnuma(h, &x, t);
+	if ((!ret || ret == -ENOBUFS) && hcall_copy_out(h, arg, &x))
+		ret = -EFAULT;
+	heap_free(t, sizeof(*t));
 	domain_put(d);
-	return -EOPNOTSUPP; /* as for a domain without a virtual NUMA topology */
+	return ret;
 }
 
 static long reserved_map(struct hcall *h, gva_t arg)

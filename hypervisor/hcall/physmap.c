@@ -9,6 +9,8 @@
 #include "core/frame.h"
 #include "core/guestmem.h"
 #include "core/policy.h"
+#include "core/trace.h"
+#include "port/guest.h"
 #include "port/machine.h"
 
 #define handle_gva(h) ((gva_t)(uintptr_t)(h).p)
@@ -72,31 +74,44 @@ static int map_grant_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 /* A frame of the domain moves from gfn idx to gfn. */
 static int move_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 {
-	struct p2m_entry e = p2m_lookup(d, GFN(idx));
+	mfn_t m;
 	int ret;
 
 	if (idx == gfn)
 		return 0;
-	if (d->direct_mapped || (e.type != P2M_RAM_RW && e.type != P2M_RAM_LOGDIRTY))
-		return -EINVAL;
-	if (gfn >= P2M_MAX_GFN)
+	if (d->direct_mapped || gfn >= P2M_MAX_GFN)
 		return -EINVAL;
 	/* The source first: it can be put back, what is at gfn cannot. */
-	ret = p2m_unmap(d, GFN(idx), 0);
+	ret = p2m_take(d, GFN(idx), &m);
 	if (ret)
 		return ret;
 	ret = clear_gfn(d, GFN(gfn));
 	if (!ret || ret == -ENOENT)
-		ret = p2m_map(d, GFN(gfn), e.mfn, 0, P2M_RAM_RW);
-	if (ret && p2m_map(d, GFN(idx), e.mfn, 0, P2M_RAM_RW))
-		frame_release_alloc(d, e.mfn);
+		ret = p2m_map(d, GFN(gfn), m, 0, P2M_RAM_RW);
+	if (ret && p2m_map(d, GFN(idx), m, 0, P2M_RAM_RW)) {
+		guest_tlb_sync(d); /* no vCPU may still write to it */
+		frame_release_alloc(d, m);
+	}
 	return ret;
+}
+
+/* DOMID_XEN's frames have no gfns: idx is the machine frame. */
+static int map_trace(struct domain *d, uint64_t idx, uint64_t gfn)
+{
+	bool writable;
+	int ret = trace_get_frame(MFN(idx), &writable);
+
+	return ret ? ret : place(d, gfn, MFN(idx), writable ? P2M_FOREIGN : P2M_FOREIGN_RO);
 }
 
 static int map_foreign(struct domain *d, struct domain *foreign, uint64_t idx, uint64_t gfn)
 {
 	mfn_t m;
-	int ret = foreign && foreign != d ? p2m_get_frame(foreign, GFN(idx), false, &m) : -ESRCH;
+	int ret;
+
+	if (unlikely(foreign == trace_owner()))
+		return map_trace(d, idx, gfn);
+	ret = foreign && foreign != d ? p2m_get_frame(foreign, GFN(idx), false, &m) : -ESRCH;
 
 	return ret ? ret : place(d, gfn, m, P2M_FOREIGN);
 }
@@ -246,6 +261,12 @@ static long foreign_target(struct hcall *h, domid_t id, struct domain **foreign)
 
 	if (id == DOMID_SELF || id == h->d->id)
 		return 0;
+	if (id == DOMID_XEN) {
+		ret = policy_may(h->d, ACTION_SYSCTL, NULL);
+		if (!ret)
+			domain_hold(*foreign = trace_owner());
+		return ret;
+	}
 	ret = memory_target(h, id, foreign);
 	return ret == -ESRCH ? 0 : ret;
 }

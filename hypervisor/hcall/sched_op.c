@@ -121,25 +121,29 @@ static long watchdog(struct hcall *h, gva_t arg)
 {
 	struct domain *d = h->d;
 	struct sched_watchdog a;
+	long ret = 0;
 	unsigned i;
 
 	if (hcall_copy_in(h, &a, arg))
 		return -EFAULT;
 	if (a.id > ARRAY_SIZE(d->watchdog) || (!a.id && !a.timeout))
 		return -EINVAL;
+	spin_lock(&d->lock);
 	i = a.id ? a.id - 1 : d->watchdogs & 1;
-	if (!a.id && (d->watchdogs & BIT(i)))
-		return -ENOSPC;
-	if (a.id && !(d->watchdogs & BIT(i)))
-		return -EINVAL;
-	if (!a.timeout) {
+	if (!a.id && (d->watchdogs & BIT(i))) {
+		ret = -ENOSPC;
+	} else if (a.id && !(d->watchdogs & BIT(i))) {
+		ret = -EINVAL;
+	} else if (!a.timeout) {
 		d->watchdogs &= (uint8_t)~BIT(i);
 		timer_stop(&d->watchdog[i]);
-		return 0;
+	} else {
+		d->watchdogs |= (uint8_t)BIT(i);
+		timer_set(&d->watchdog[i], port_now() + a.timeout * NS_PER_SECOND);
+		ret = a.id ? 0 : i + 1;
 	}
-	d->watchdogs |= (uint8_t)BIT(i);
-	timer_set(&d->watchdog[i], port_now() + a.timeout * NS_PER_SECOND);
-	return a.id ? 0 : i + 1;
+	spin_unlock(&d->lock);
+	return ret;
 }
 
 /* For device models and the tool stack: never for the caller itself, unless it may control domains. */

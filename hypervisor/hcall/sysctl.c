@@ -1,13 +1,12 @@
 /*
- * hcall/sysctl.c: XEN_SYSCTL_*: the dispatcher, the machine's console log, domains, memory and scheduler.
- * Source: xen/sysctl.h. CPUs and power are in sysctl_cpu.c. Locks: none; each sub-op takes what its subject needs.
+ * hcall/sysctl.c: XEN_SYSCTL_*: the dispatcher, the machine's console log, domains and memory.
+ * Source: xen/sysctl.h. CPUs and power are in sysctl_cpu.c, the scheduler in schedctl.c. Locks: none; each sub-op takes what its subject needs.
  */
 #include "core/console.h"
 #include "core/frame.h"
 #include "core/guestmem.h"
 #include "core/heap.h"
 #include "core/policy.h"
-#include "hcall/bitmap.h"
 #include "hcall/domctl.h"
 #include "hcall/sysctl.h"
 #include "hvm/cpuid.h"
@@ -115,19 +114,6 @@ long sysctl_debug_keys(struct sysctl_call *c)
 	return 0;
 }
 
-/* No trace buffers: the state of a Xen that was started without. */
-long sysctl_tbuf_op(struct sysctl_call *c)
-{
-	struct xen_sysctl_tbuf_op *t = &c->op.u.tbuf_op;
-
-	if (t->cmd != XEN_SYSCTL_TBUFOP_get_info)
-		return hcall_unimplemented("sysctl tbuf_op", t->cmd, EOPNOTSUPP);
-	t->evt_mask = 0;
-	t->buffer_mfn = 0;
-	t->size = 0;
-	return 0;
-}
-
 /* --- domains --- */
 
 long sysctl_getdomaininfolist(struct sysctl_call *c)
@@ -161,16 +147,25 @@ static uint64_t free_frames(void)
 	return frame_free_count() + heap_free_frames();
 }
 
+static void node_memory(unsigned node, struct xen_sysctl_meminfo *m)
+{
+	uint64_t total, free;
+
+	frame_node_count(node, &total, &free);
+	m->memsize = total << PAGE_SHIFT;
+	m->memfree = (free + heap_free_frames_on(node)) << PAGE_SHIFT;
+}
+
 long sysctl_physinfo(struct sysctl_call *c)
 {
 	struct xen_sysctl_physinfo *p = &c->op.u.physinfo;
 
 	memset(p, 0, sizeof(*p));
-	p->threads_per_core = 1;
-	p->cores_per_socket = port_cpu_count();
+	p->threads_per_core = port_threads_per_core();
+	p->cores_per_socket = port_cores_per_socket();
 	p->nr_cpus = port_cpu_count();
 	p->max_cpu_id = port_cpu_count() - 1;
-	p->nr_nodes = 1;
+	p->nr_nodes = port_node_count();
 	p->cpu_khz = (uint32_t)port_tsc_khz();
 	p->capabilities = XEN_SYSCTL_PHYSCAP_hvm | XEN_SYSCTL_PHYSCAP_hap | XEN_SYSCTL_PHYSCAP_gnttab_v1 |
 			  XEN_SYSCTL_PHYSCAP_gnttab_v2;
@@ -182,131 +177,46 @@ long sysctl_physinfo(struct sysctl_call *c)
 	return 0;
 }
 
-/* One node and no zones: what is free below a width is not known apart, so all that is free is said. */
+/* What is free below a width is not known apart, so all that is free on the node (-1: anywhere) is said. */
 long sysctl_availheap(struct sysctl_call *c)
 {
 	struct xen_sysctl_availheap *a = &c->op.u.availheap;
+	struct xen_sysctl_meminfo m = { 0 };
 
-	a->avail_bytes = a->node > 0 ? 0 : free_frames() << PAGE_SHIFT;
+	if (a->node < 0)
+		m.memfree = free_frames() << PAGE_SHIFT;
+	else if ((uint32_t)a->node < port_node_count())
+		node_memory((unsigned)a->node, &m);
+	a->avail_bytes = m.memfree;
 	return 0;
 }
 
-#define LOCAL_DISTANCE 10u /* ACPI SLIT: a node to itself */
+static long copy_distances(struct sysctl_call *c, gva_t to, uint32_t rows)
+{
+	uint32_t nodes = port_node_count();
+
+	for (uint32_t i = 0; i < rows * nodes; i++) { /* rows of as many as there are nodes, as the header says */
+		uint32_t d = port_node_distance(i / nodes, i % nodes);
+
+		if (hcall_copy_out(c->h, to + i * sizeof(d), &d))
+			return -EFAULT;
+	}
+	return 0;
+}
 
 long sysctl_numainfo(struct sysctl_call *c)
 {
 	struct xen_sysctl_numainfo *n = &c->op.u.numainfo;
 	gva_t meminfo = (gva_t)n->meminfo.p, distance = (gva_t)n->distance.p;
-	uint32_t room = n->num_nodes;
+	uint32_t room = MIN(n->num_nodes, port_node_count());
 
-	n->num_nodes = 1;
-	if (room && meminfo) {
-		struct xen_sysctl_meminfo m = { .memsize = frame_total_count() << PAGE_SHIFT,
-						.memfree = free_frames() << PAGE_SHIFT };
+	n->num_nodes = port_node_count();
+	for (uint32_t i = 0; meminfo && i < room; i++) {
+		struct xen_sysctl_meminfo m;
 
-		if (hcall_copy_out(c->h, meminfo, &m))
+		node_memory(i, &m);
+		if (hcall_copy_out(c->h, meminfo + i * sizeof(m), &m))
 			return -EFAULT;
 	}
-	if (room && distance) {
-		uint32_t d = LOCAL_DISTANCE;
-
-		if (hcall_copy_out(c->h, distance, &d))
-			return -EFAULT;
-	}
-	return 0;
-}
-
-/* --- scheduler and its one pool --- */
-
-/* Kept for tools that read it back; the scheduler's slice does not depend on it. */
-static uint32_t ratelimit_us = SCHED_SLICE_NS / 10000;
-
-long sysctl_sched_id(struct sysctl_call *c)
-{
-	c->op.u.sched_id.sched_id = XEN_SCHEDULER_CREDIT2;
-	return 0;
-}
-
-long sysctl_scheduler_op(struct sysctl_call *c)
-{
-	struct xen_sysctl_scheduler_op *s = &c->op.u.scheduler_op;
-	uint32_t limit = s->u.sched_credit2.ratelimit_us;
-
-	if (s->cpupool_id != 0)
-		return -ESRCH;
-	if (s->sched_id != XEN_SCHEDULER_CREDIT2)
-		return -EINVAL;
-	switch (s->cmd) {
-	case XEN_SYSCTL_SCHEDOP_putinfo:
-		if (limit && (limit > XEN_SYSCTL_SCHED_RATELIMIT_MAX || limit < XEN_SYSCTL_SCHED_RATELIMIT_MIN))
-			return -EINVAL;
-		ratelimit_us = limit;
-		return 0;
-	case XEN_SYSCTL_SCHEDOP_getinfo:
-		s->u.sched_credit2.ratelimit_us = ratelimit_us;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
-
-static uint32_t count_domains(void)
-{
-	struct domain *d;
-	uint32_t n = 0;
-
-	for (domid_t id = 0; (d = domain_next(id)) != NULL; n++) {
-		id = (domid_t)(d->id + 1);
-		domain_put(d);
-	}
-	return n;
-}
-
-static long cpupool_info(struct sysctl_call *c)
-{
-	struct xen_sysctl_cpupool_op *p = &c->op.u.cpupool_op;
-	struct cpu_bits cpus;
-
-	if (p->cpupool_id != 0 && p->cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY)
-		return -ENOENT;
-	bitmap_online(&cpus);
-	p->cpupool_id = 0;
-	p->sched_id = XEN_SCHEDULER_CREDIT2;
-	p->n_dom = count_domains();
-	return bitmap_copy_out(c->h, &p->cpumap, &cpus);
-}
-
-static long cpupool_move(const struct xen_sysctl_cpupool_op *p)
-{
-	struct domain *d = p->domid < DOMID_FIRST_RESERVED ? domain_get((domid_t)p->domid) : NULL;
-
-	if (!d)
-		return -EINVAL;
-	domain_put(d);
-	return p->cpupool_id == 0 ? 0 : -ENOENT; /* it is there already */
-}
-
-/* All CPUs are in pool 0 for good. */
-long sysctl_cpupool_op(struct sysctl_call *c)
-{
-	struct xen_sysctl_cpupool_op *p = &c->op.u.cpupool_op;
-	struct cpu_bits none = { { 0 } };
-
-	switch (p->op) {
-	case XEN_SYSCTL_CPUPOOL_OP_INFO:
-		return cpupool_info(c);
-	case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
-		return bitmap_copy_out(c->h, &p->cpumap, &none);
-	case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN:
-		return cpupool_move(p);
-	case XEN_SYSCTL_CPUPOOL_OP_DESTROY:
-	case XEN_SYSCTL_CPUPOOL_OP_RMCPU:
-		return p->cpupool_id == 0 ? -EBUSY : -ENOENT;
-	case XEN_SYSCTL_CPUPOOL_OP_ADDCPU:
-		return p->cpupool_id == 0 ? -ENODEV : -ENOENT; /* no CPU is free */
-	case XEN_SYSCTL_CPUPOOL_OP_CREATE:
-		return hcall_unimplemented("sysctl cpupool_op", p->op, EOPNOTSUPP);
-	default:
-		return -ENOSYS;
-	}
+	return distance ? copy_distances(c, distance, room) : 0;
 }

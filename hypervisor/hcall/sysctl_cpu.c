@@ -18,7 +18,9 @@ long sysctl_cputopoinfo(struct sysctl_call *c)
 
 	t->num_cpus = port_cpu_count();
 	for (uint32_t i = 0; to && i < MIN(room, t->num_cpus); i++) {
-		struct xen_sysctl_cputopo cpu = { .core = i, .socket = 0, .node = 0 };
+		struct xen_sysctl_cputopo cpu = { .core = port_cpu_core(i),
+						  .socket = port_cpu_socket(i),
+						  .node = port_cpu_node(i) };
 
 		if (hcall_copy_out(c->h, to + i * sizeof(cpu), &cpu))
 			return -EFAULT;
@@ -56,37 +58,13 @@ long sysctl_pcitopoinfo(struct sysctl_call *c)
 
 /* --- idle time and power: C0 and C1 (HLT), one frequency --- */
 
-/* ns since boot that no vCPU ran on cpu; ended domains' time counts as idle. */
-static uint64_t cpu_idle_ns(uint32_t cpu)
-{
-	uint64_t busy = 0, now = port_now();
-	struct domain *d;
-
-	for (domid_t id = 0; (d = domain_next(id)) != NULL;) {
-		struct vcpu *v;
-
-		id = (domid_t)(d->id + 1);
-		for_each_vcpu (d, v) {
-			uint64_t time[4], entered;
-			int state;
-
-			if (v->sched.cpu != cpu)
-				continue;
-			sched_runstate(v, time, &entered, &state);
-			busy += time[RUNSTATE_running];
-		}
-		domain_put(d);
-	}
-	return now > busy ? now - busy : 0;
-}
-
 long sysctl_getcpuinfo(struct sysctl_call *c)
 {
 	struct xen_sysctl_getcpuinfo *g = &c->op.u.getcpuinfo;
 	uint32_t n = MIN(g->max_cpus, port_cpu_count());
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct xen_sysctl_cpuinfo info = { .idletime = cpu_idle_ns(i) };
+		struct xen_sysctl_cpuinfo info = { .idletime = sched_idle_ns(i) };
 
 		if (hcall_copy_out(c->h, (gva_t)g->info.p + i * sizeof(info), &info))
 			return -EFAULT;
@@ -103,7 +81,7 @@ static long get_cxstat(struct sysctl_call *c)
 	uint32_t n = MIN(s->nr, CX_STATES);
 	const uint64_t triggers[CX_STATES] = { 0 };
 	uint64_t residencies[CX_STATES];
-	uint64_t idle = cpu_idle_ns(c->op.u.get_pmstat.cpuid), now = port_now();
+	uint64_t idle = sched_idle_ns(c->op.u.get_pmstat.cpuid), now = port_now();
 
 	residencies[0] = now > idle ? now - idle : 0;
 	residencies[1] = idle;

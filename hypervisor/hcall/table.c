@@ -8,6 +8,8 @@
  */
 #include "core/guestmem.h"
 #include "core/log.h"
+#include "core/perfc.h"
+#include "core/trace.h"
 #include "hcall/table.h"
 #include "hvm/hvm.h"
 #include "lib/lib.h"
@@ -98,6 +100,8 @@ void hcall_exit(struct vcpu *v, unsigned length)
 		ret = -EPERM;
 	} else {
 		load_args(&h, &v->regs);
+		perfc_hypercall(v->sched.cpu, h.nr);
+		TRACE(TRC_HVM_VMMCALL, h.nr);
 		ret = unlikely(h.nr == __HYPERVISOR_multicall) ? hcall_multicall(&h) : hcall_dispatch(&h);
 	}
 

@@ -13,11 +13,12 @@
 #include "core/heap.h"
 #include "core/log.h"
 #include "hvm/hvm.h"
-#include "hvm/run.h"
+#include "hvm/tsc.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcb.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
+#include "port/guest.h"
 #include "port/machine.h"
 
 typedef struct hvm_save_descriptor descriptor_t;
@@ -183,7 +184,7 @@ static void save_cpu(struct hvm_hw_cpu *c, struct vcpu *v)
 	c->dr3 = h->dr[3];
 	c->msr_efer = hvm_get_efer(v);
 	c->msr_tsc_aux = h->msr_tsc_aux;
-	c->tsc = port_tsc() + h->tsc_offset;
+	c->tsc = guest_tsc(v, port_tsc());
 	save_segments(v, c);
 	if (h->inject.vector != EVENT_NONE) {
 		c->pending_vector = h->inject.vector;
@@ -480,7 +481,6 @@ static void load_cpu(struct vcpu *v, const struct hvm_hw_cpu *c, uint64_t host_t
 	uint8_t *fpu = h->fpu;
 
 	hvm_reset(v);
-	run_forget(v);
 	port_fpu_init(fpu);
 	if (c->flags & XEN_X86_FPU_INITIALISED) {
 		memcpy(fpu, c->fpu_regs, FXSAVE_BYTES);
@@ -508,8 +508,7 @@ static void load_cpu(struct vcpu *v, const struct hvm_hw_cpu *c, uint64_t host_t
 	if (h->debug_used)
 		svm_allow_debug_registers(v);
 	h->msr_tsc_aux = c->msr_tsc_aux;
-	h->tsc_offset = c->tsc - host_tsc;
-	svm_set_tsc_offset(v, h->tsc_offset);
+	tsc_set(v, c->tsc, host_tsc);
 	h->inject.vector = c->pending_valid ? c->pending_vector : EVENT_NONE;
 	h->inject.type = c->pending_type;
 	h->inject.has_error = c->pending_error_valid;
@@ -557,6 +556,7 @@ static void load_record(struct domain *d, const descriptor_t *desc, const uint8_
 	case CPU_XSAVE_CODE:
 		memcpy(&v->hvm->xcr0, payload + offsetof(struct hvm_hw_cpu_xsave, xcr0), sizeof(uint64_t));
 		memcpy(v->hvm->fpu, payload + XSAVE_HEADER, desc->length - XSAVE_HEADER);
+		v->hvm->loaded_on = 0;
 		break;
 	default:
 		break;

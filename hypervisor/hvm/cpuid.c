@@ -11,8 +11,10 @@
 #include "core/heap.h"
 #include "core/log.h"
 #include "hvm/hvm.h"
+#include "hvm/tsc.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
+#include "port/guest.h"
 #include "port/machine.h"
 
 #define NO_SUBLEAF  XEN_CPUID_INPUT_UNUSED
@@ -320,7 +322,8 @@ static void tsc_leaf(struct vcpu *v, uint32_t subleaf, uint32_t out[4])
 
 	switch (subleaf) {
 	case 0:
-		out[0] = BIT(1) | (cpuid_has(v->domain, 0x80000001, D, 27) ? BIT(2) : 0);
+		out[0] = (tsc_emulated(v->domain) ? BIT(0) : 0) | (port_tsc_reliable() ? BIT(1) : 0) |
+			 (cpuid_has(v->domain, 0x80000001, D, 27) ? BIT(2) : 0);
 		out[1] = v->domain->tsc_mode;
 		out[2] = v->domain->tsc_khz;
 		out[3] = v->domain->tsc_incarnation;
@@ -328,7 +331,7 @@ static void tsc_leaf(struct vcpu *v, uint32_t subleaf, uint32_t out[4])
 	case 1:
 		out[0] = (uint32_t)offset;
 		out[1] = (uint32_t)(offset >> 32);
-		port_tsc_scale(&out[2], &shift);
+		guest_tsc_scale(v, &out[2], &shift);
 		out[3] = (uint32_t)(int32_t)shift;
 		break;
 	case 2:

@@ -117,6 +117,8 @@ static void do_rdtsc(struct vcpu *v, const struct exit *e)
 		return;
 	v->regs.rax = (uint32_t)tsc;
 	v->regs.rdx = tsc >> 32;
+	if (e->aux)
+		v->regs.rcx = v->hvm->msr_tsc_aux;
 	hvm_advance(v, length);
 }
 

@@ -24,7 +24,7 @@ enum exit_kind {
 	EXIT_CR_WRITE, /* cr, gpr when decoded */
 	EXIT_DR,
 	EXIT_XSETBV,
-	EXIT_RDTSC,
+	EXIT_RDTSC, /* aux */
 	EXIT_PAUSE,
 	EXIT_WBINVD,   /* and INVD */
 	EXIT_MONITOR,  /* MONITOR, MWAIT */
@@ -42,6 +42,7 @@ struct exit {
 	uint8_t length;			 /* instruction length when the CPU reported it, else 0 */
 	bool in, string, rep;		 /* EXIT_IO */
 	bool write, exec, present, walk; /* EXIT_NPF; walk: fault on the guest's own page-table access */
+	bool aux;			 /* EXIT_RDTSC: it was RDTSCP, which reads TSC_AUX too */
 	uint8_t size;			 /* EXIT_IO: 1, 2, 4 */
 	uint8_t addr_size;		 /* EXIT_IO string: 2, 4, 8 */
 	uint8_t seg;			 /* EXIT_IO string: SEG_*, when reported; 0xff = decode */

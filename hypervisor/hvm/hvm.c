@@ -66,7 +66,7 @@ int guest_domain_init(struct domain *d)
 
 void guest_domain_destroy(struct domain *d)
 {
-	timer_stop(&d->hvm->pit.timer);
+	timer_kill(&d->hvm->pit.timer);
 	if (d->hvm->vpci)
 		vpci_destroy(d);
 	if (d->hvm->io_bitmap)
@@ -101,8 +101,7 @@ void guest_vcpu_destroy(struct vcpu *v)
 {
 	struct hvm_vcpu *h = v->hvm;
 
-	run_forget(v);
-	timer_stop(&h->lapic.timer);
+	timer_kill(&h->lapic.timer);
 	svm_vcpu_destroy(v);
 	if (h->fpu)
 		heap_free_pages(h->fpu, 0);
@@ -146,6 +145,7 @@ void hvm_reset(struct vcpu *v)
 	h->nmi_pending = h->nmi_masked = h->nmi_iret = h->init_pending = false;
 	h->xcr0 = 1;
 	port_fpu_init(h->fpu);
+	h->loaded_on = 0;
 	svm_flush_tlb(v);
 }
 
@@ -477,12 +477,7 @@ void guest_timer(struct vcpu *v, unsigned kind)
 void guest_tlb_flush(struct domain *d)
 {
 	if (d->hvm)
-		__atomic_fetch_add(&d->hvm->tlb_gen, 1, __ATOMIC_RELEASE);
-}
-
-uint64_t guest_tsc(struct vcpu *v, uint64_t host_tsc)
-{
-	return host_tsc + v->hvm->tsc_offset;
+		__atomic_fetch_add(&d->hvm->tlb_gen, 1, __ATOMIC_SEQ_CST);
 }
 
 void guest_dump(struct vcpu *v)
@@ -504,16 +499,18 @@ void guest_switch_out(struct vcpu *v)
 	port_fpu_save(h->fpu);
 	if (h->debug_used)
 		port_dr_save(h->dr);
-	guestmem_leave();
+	run_left();
 }
 
 void guest_switch_in(struct vcpu *v)
 {
 	struct hvm_vcpu *h = v->hvm;
 
-	port_fpu_restore(h->fpu);
 	if (port_host_xcr0())
 		port_set_xcr0(h->xcr0);
+	if (run_entered(v))
+		return; /* this CPU idled since it ran v: all is as it was */
+	port_fpu_restore(h->fpu);
 	if (h->debug_used)
 		port_dr_restore(h->dr);
 	msr_switch_in(v);

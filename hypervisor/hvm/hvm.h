@@ -53,6 +53,7 @@ struct hvm_vcpu {
 	uint64_t tsc_offset;
 	uint64_t xcr0;
 	void *fpu; /* FXSAVE/XSAVE image while not on a CPU; heap page */
+	uint32_t loaded_on; /* CPU + 1 whose registers still equal fpu, dr, xcr0 and TSC_AUX; 0: none */
 };
 
 struct hvm_domain {
@@ -66,8 +67,10 @@ struct hvm_domain {
 	uint8_t *io_bitmap, *msr_bitmap; /* of this domain or the shared default; vendor format (SVM) */
 	uint16_t pm1_port;		 /* hardware domain: trapped PM1a_CNT, 0 = none */
 	uint8_t pm1_s5;			 /* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
-	char debug_line[128];		 /* port 0xe9 text collected so far */
+	char debug_line[128];		 /* port 0xe9 text collected so far; domain.lock */
 	uint32_t debug_len;
+	bool tsc_emulated;		 /* RDTSC exits; hvm/tsc.c */
+	uint64_t tsc_rate, tsc_back;	 /* guest ticks per machine tick and back, times 2^32; 0 = 1:1 */
 	uint16_t pm_status, pm_enable, pm_control; /* ACPI PM block of guests (ports 0xb000..) */
 };
 

@@ -96,13 +96,15 @@ static void debug_write(struct domain *d, char c)
 
 	if (c != '\n' && c != '\t' && (c < 0x20 || c > 0x7e))
 		return;
-	if (c != '\n' && h->debug_len < sizeof(h->debug_line) - 1)
+	spin_lock(&d->lock);
+	if (c != '\n')
 		h->debug_line[h->debug_len++] = c;
-	if (c != '\n' && h->debug_len < sizeof(h->debug_line) - 1)
-		return;
-	h->debug_line[h->debug_len] = 0;
-	log_guest(LOG_DEBUG, d->id, "%s", h->debug_line);
-	h->debug_len = 0;
+	if (c == '\n' || h->debug_len == sizeof(h->debug_line) - 1) {
+		h->debug_line[h->debug_len] = 0;
+		log_guest(LOG_DEBUG, d->id, "%s", h->debug_line);
+		h->debug_len = 0;
+	}
+	spin_unlock(&d->lock);
 }
 
 /* PM1a_CNT of the machine (ACPI 4.8.3.2.1): the hardware domain powers the machine off with it. */

@@ -155,11 +155,14 @@ void upcall_irq(unsigned vector)
 		return;
 	spin_lock(&irq_lock);
 	s = slots[vector];
+	if (s.d)
+		domain_hold(s.d); /* irq_domain_release() may run on another CPU */
 	spin_unlock(&irq_lock);
-	/* The domain lives: irq_domain_release() runs before it is freed, and upcalls come only from this CPU's own polls. */
 	if (s.kind == SLOT_GSI)
 		vioapic_pulse(s.d, s.gsi);
 	else if (s.kind == SLOT_MSI) /* message layout: SDM vol. 3, 11.11 */
 		vlapic_deliver(s.d, (s.address >> 12) & 0xff, s.address & 4, (s.data >> 8) & 7, (uint8_t)s.data,
 			       s.data & 0x8000);
+	if (s.d)
+		domain_put(s.d);
 }

@@ -9,10 +9,12 @@
 #include "core/heap.h"
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
+#include "hvm/tsc.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcb.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
+#include "port/guest.h"
 #include "port/machine.h"
 #include "port/upcall.h"
 
@@ -222,7 +224,7 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		*value = hvm_get_efer(v);
 		return true;
 	case MSR_TSC:
-		*value = port_tsc() + v->hvm->tsc_offset;
+		*value = guest_tsc(v, port_tsc());
 		return true;
 	case MSR_PAT:
 		*value = svm_vmcb(v)->g_pat;
@@ -238,12 +240,6 @@ static bool hypercall_page(struct vcpu *v, uint64_t value)
 		return false; /* one page, index 0 */
 	domain_latch_layout(v->domain, hvm_mode(v) != MODE_64);
 	return upcall_hypercall_page(v->domain, GFN(value >> PAGE_SHIFT)) == 0;
-}
-
-static void write_tsc(struct vcpu *v, uint64_t value)
-{
-	v->hvm->tsc_offset = value - port_tsc();
-	svm_set_tsc_offset(v, v->hvm->tsc_offset);
 }
 
 /* What the CPU's TSC_AUX holds, plus 1; 0: not known. */
@@ -285,7 +281,7 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_EFER:
 		return efer_write(v, value);
 	case MSR_TSC:
-		write_tsc(v, value);
+		tsc_set(v, value, port_tsc());
 		return true;
 	case MSR_PAT:
 		if (!pat_ok(value))

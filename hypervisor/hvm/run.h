@@ -1,12 +1,16 @@
-/* hvm/run.c: the loop every CPU runs: pick, enter, handle. */
+/* hvm/run.c: the loop every CPU runs; everything starts here. */
 #ifndef HVM_RUN_H
 #define HVM_RUN_H
 
 #include "lib/types.h"
 
-_Noreturn void run_loop(void); /* this CPU, for good */
 struct vcpu;
-void run_forget(struct vcpu *v); /* v goes away: no CPU keeps its FPU state */
-int run_init(void);		 /* boot CPU: vendor, cpuid, msr tables; 0 or -ENODEV with a message */
+
+int run_init(void); /* vendor set-up of the boot CPU: 0 or -ENODEV with a message */
+_Noreturn void run_loop(void);
+
+/* For guest_switch_out() and guest_switch_in(): this CPU stopped, or starts, running guests of a domain. */
+void run_left(void);
+bool run_entered(struct vcpu *v); /* true: its registers still hold v's state */
 
 #endif

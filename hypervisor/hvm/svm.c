@@ -133,6 +133,7 @@ int svm_vcpu_init(struct vcpu *v)
 	s->offered = NO_VECTOR;
 	program_controls(v, s->vmcb);
 	v->hvm->svm = s;
+	svm_trap_tsc(v, v->domain->hvm->tsc_emulated);
 	return 0;
 }
 
@@ -260,7 +261,7 @@ static enum exit_kind simple_kind(uint64_t code)
 		return EXIT_WINDOW;
 	if (code == VMEXIT_INIT)
 		return EXIT_INIT;
-	if (code == VMEXIT_RDTSC)
+	if (code == VMEXIT_RDTSC || code == VMEXIT_RDTSCP)
 		return EXIT_RDTSC;
 	if (code == VMEXIT_PAUSE)
 		return EXIT_PAUSE;
@@ -319,6 +320,7 @@ void svm_decode(const void *vmcb, struct exit *e)
 		e->addr = c->exit_info2;
 	} else {
 		e->kind = simple_kind(code);
+		e->aux = code == VMEXIT_RDTSCP;
 	}
 }
 
@@ -327,6 +329,14 @@ void svm_decode(const void *vmcb, struct exit *e)
 void svm_set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
 	svm_vmcb(v)->tsc_offset = offset;
+}
+
+void svm_trap_tsc(struct vcpu *v, bool on)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	c->general1 = on ? c->general1 | INTERCEPT_RDTSC : c->general1 & ~(uint32_t)INTERCEPT_RDTSC;
+	c->general2 = on ? c->general2 | INTERCEPT_RDTSCP : c->general2 & ~(uint32_t)INTERCEPT_RDTSCP;
 }
 
 void svm_allow_debug_registers(struct vcpu *v)

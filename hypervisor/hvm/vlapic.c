@@ -1,11 +1,11 @@
 /*
- * The virtual local APIC of each vCPU. Source: Intel SDM vol. 3 chapter 11, AMD APM vol. 2 chapter 16.
+ * The virtual local APIC of each vCPU; its timer is hvm/vlapic_timer.c. Source: Intel SDM vol. 3 chapter 11, AMD APM
+ * vol. 2 chapter 16.
  *
  * Owns: struct vlapic in struct hvm_vcpu. Locks: none. IRR, TMR and irr_sum are changed atomically by any
  * CPU; the rest only by the CPU that runs the vCPU, or for a vCPU that does not run.
  * Invariants: a bit in irr[i] is never set while bit i of irr_sum stays clear (set after it, rechecked when
- * cleared); isr_sum is exact. In x2APIC mode LDR follows from the ID. The timer is queued exactly while it
- * counts.
+ * cleared); isr_sum is exact. In x2APIC mode LDR follows from the ID.
  */
 #include "hvm/vlapic.h"
 
@@ -13,6 +13,7 @@
 #include "core/sched.h"
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
+#include "hvm/vlapic_private.h"
 #include "lib/lib.h"
 #include "port/guest.h"
 #include "port/machine.h"
@@ -51,24 +52,14 @@ enum {
 	R_SELF_IPI = 0x3f,
 };
 
-enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
-
-#define LVT_MASKED	0x10000u
-#define LVT_PENDING	0x1000u
-#define LVT_MODE	0x60000u /* timer: bits 17, 18 */
-#define LVT_PERIODIC	0x20000u
-#define LVT_TSCDEADLINE 0x40000u
-
-#define VERSION	      0x50014u /* six LVT entries, no directed EOI: what Xen shows */
-#define SVR_ENABLE    0x100u
-#define SVR_WRITABLE  0x3ffu
-#define ICR_BUSY      0x1000u
-#define ICR_WRITABLE  0xcdfffu /* of the low half: vector, mode, destination mode, busy, assert, level, shorthand */
-#define ESR_SEND_VEC  0x20u
-#define ESR_RECV_VEC  0x40u
-#define ESR_REGISTER  0x80u
-#define DIVIDE_BITS   0xbu
-#define PERIOD_MIN_NS 100000u /* a faster periodic timer would only starve its owner */
+#define VERSION	     0x50014u /* six LVT entries, no directed EOI: what Xen shows */
+#define SVR_ENABLE   0x100u
+#define SVR_WRITABLE 0x3ffu
+#define ICR_BUSY     0x1000u
+#define ICR_WRITABLE 0xcdfffu /* of the low half: vector, mode, destination mode, busy, assert, level, shorthand */
+#define ESR_SEND_VEC 0x20u
+#define ESR_RECV_VEC 0x40u
+#define ESR_REGISTER 0x80u
 
 enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_RESERVED, MODE_NMI, MODE_INIT, MODE_STARTUP, MODE_EXTINT };
 
@@ -76,11 +67,6 @@ static const uint32_t lvt_writable[LVT_COUNT] = {
 	[LVT_CMCI] = 0x117ff,  [LVT_TIMER] = 0x710ff, [LVT_THERMAL] = 0x117ff, [LVT_PERF] = 0x117ff,
 	[LVT_LINT0] = 0x1f7ff, [LVT_LINT1] = 0x1f7ff, [LVT_ERROR] = 0x110ff,
 };
-
-static inline struct vlapic *apic_of(struct vcpu *v)
-{
-	return &v->hvm->lapic;
-}
 
 static inline bool is_x2(const struct vlapic *a)
 {
@@ -362,123 +348,6 @@ static void send_ipi(struct vcpu *v, uint32_t low, uint32_t dest)
 	}
 }
 
-/* --- timer --- */
-
-static inline uint64_t tick_ns(const struct vlapic *a)
-{
-	unsigned code = (a->timer_divide & 3) | ((a->timer_divide >> 1) & 4);
-
-	return (uint64_t)VLAPIC_BUS_NS << ((code + 1) & 7);
-}
-
-static inline uint32_t timer_mode(const struct vlapic *a)
-{
-	return a->lvt[LVT_TIMER] & LVT_MODE;
-}
-
-static void timer_fire(struct vcpu *v)
-{
-	uint32_t lvt = apic_of(v)->lvt[LVT_TIMER];
-
-	if (!(lvt & LVT_MASKED))
-		vlapic_set_irq(v, (uint8_t)lvt, false);
-}
-
-/* Loads the count: the initial count, with already elapsed ns gone. */
-static void timer_load(struct vcpu *v, uint64_t elapsed)
-{
-	struct vlapic *a = apic_of(v);
-	uint64_t length = a->timer_initial * tick_ns(a);
-
-	a->timer_start = port_now() - elapsed;
-	a->timer_period = 0;
-	if (!length || timer_mode(a) == LVT_TSCDEADLINE) {
-		timer_stop(&a->timer);
-		return;
-	}
-	if (timer_mode(a) == LVT_PERIODIC)
-		a->timer_period = MAX(length, PERIOD_MIN_NS);
-	timer_set(&a->timer, a->timer_start + (a->timer_period ? a->timer_period : length));
-}
-
-static uint32_t timer_current(struct vcpu *v)
-{
-	struct vlapic *a = apic_of(v);
-	uint64_t tick = tick_ns(a), length = a->timer_initial * tick, gone;
-
-	if (!length || timer_mode(a) == LVT_TSCDEADLINE)
-		return 0;
-	gone = port_now() - a->timer_start;
-	if (a->timer_period)
-		gone %= a->timer_period;
-	return gone >= length ? 0 : (uint32_t)((length - gone) / tick);
-}
-
-static void timer_deadline(struct vcpu *v, uint64_t guest_tsc)
-{
-	struct vlapic *a = apic_of(v);
-	uint64_t host = guest_tsc - v->hvm->tsc_offset;
-
-	if (timer_mode(a) != LVT_TSCDEADLINE)
-		return;
-	a->tsc_deadline = guest_tsc;
-	if (!guest_tsc) {
-		timer_stop(&a->timer);
-	} else if ((int64_t)(host - port_tsc()) <= 0) {
-		timer_stop(&a->timer);
-		a->tsc_deadline = 0;
-		timer_fire(v);
-	} else {
-		timer_set(&a->timer, port_tsc_to_ns(host));
-	}
-}
-
-void vlapic_timer(struct vcpu *v)
-{
-	struct vlapic *a = apic_of(v);
-	uint64_t now;
-
-	a->tsc_deadline = 0;
-	if (a->timer_period) {
-		now = port_now();
-		a->timer_start += a->timer_period;
-		if (a->timer_start + a->timer_period <= now) /* late by whole periods: they are lost */
-			a->timer_start = now - (now - a->timer_start) % a->timer_period;
-		timer_set(&a->timer, a->timer_start + a->timer_period);
-	}
-	timer_fire(v);
-}
-
-static void write_lvt_timer(struct vcpu *v, uint32_t value)
-{
-	struct vlapic *a = apic_of(v);
-	uint32_t old = timer_mode(a), mode = value & LVT_MODE;
-	bool counting = timer_active(&a->timer);
-
-	a->lvt[LVT_TIMER] = value;
-	if (old == mode)
-		return;
-	if (old == LVT_TSCDEADLINE || mode == LVT_TSCDEADLINE) {
-		timer_stop(&a->timer);
-		a->timer_initial = 0;
-		a->timer_period = 0;
-		a->tsc_deadline = 0;
-	} else if (counting) {
-		timer_load(v, port_now() - a->timer_start);
-	}
-}
-
-static void write_divide(struct vcpu *v, uint32_t value)
-{
-	struct vlapic *a = apic_of(v);
-	uint32_t current = timer_current(v);
-	bool counting = timer_active(&a->timer);
-
-	a->timer_divide = value & DIVIDE_BITS;
-	if (counting && timer_mode(a) != LVT_TSCDEADLINE)
-		timer_load(v, (uint64_t)(a->timer_initial - current) * tick_ns(a));
-}
-
 /* --- registers, both modes --- */
 
 static uint32_t read_reg(struct vcpu *v, unsigned reg)
@@ -517,9 +386,9 @@ static uint32_t read_reg(struct vcpu *v, unsigned reg)
 	case R_LVT_TIMER ... R_LVT_ERROR:
 		return a->lvt[reg - R_LVT_TIMER + LVT_TIMER];
 	case R_INITIAL:
-		return timer_mode(a) == LVT_TSCDEADLINE ? 0 : a->timer_initial;
+		return vlapic_timer_initial(v);
 	case R_CURRENT:
-		return timer_current(v);
+		return vlapic_timer_current(v);
 	case R_DIVIDE:
 		return a->timer_divide;
 	default:
@@ -545,7 +414,7 @@ static void write_lvt(struct vcpu *v, unsigned i, uint32_t value)
 	if (!(a->svr & SVR_ENABLE))
 		value |= LVT_MASKED;
 	if (i == LVT_TIMER)
-		write_lvt_timer(v, value);
+		vlapic_timer_set_lvt(v, value);
 	else
 		a->lvt[i] = value;
 }
@@ -575,13 +444,10 @@ static bool write_common(struct vcpu *v, unsigned reg, uint32_t value)
 		write_lvt(v, reg - R_LVT_TIMER + LVT_TIMER, value);
 		return true;
 	case R_INITIAL:
-		if (timer_mode(a) != LVT_TSCDEADLINE) {
-			a->timer_initial = value;
-			timer_load(v, 0);
-		}
+		vlapic_timer_set_initial(v, value);
 		return true;
 	case R_DIVIDE:
-		write_divide(v, value);
+		vlapic_timer_set_divide(v, value);
 		return true;
 	default:
 		return false;
@@ -691,7 +557,7 @@ bool vlapic_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		return true;
 	}
 	if (msr == MSR_TSC_DEADLINE) {
-		*value = timer_mode(a) == LVT_TSCDEADLINE ? a->tsc_deadline : 0;
+		*value = vlapic_timer_deadline(v);
 		return true;
 	}
 	return false;
@@ -771,7 +637,7 @@ bool vlapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	if (msr == MSR_APIC_BASE)
 		return base_write(v, value);
 	if (msr == MSR_TSC_DEADLINE) {
-		timer_deadline(v, value);
+		vlapic_timer_set_deadline(v, value);
 		return true;
 	}
 	return false;
@@ -783,7 +649,7 @@ void vlapic_reset(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
 
-	timer_stop(&a->timer);
+	vlapic_timer_reset(v);
 	a->version = VERSION;
 	a->tpr = a->ldr = a->esr = a->esr_latched = 0;
 	a->dfr = 0xffffffffu;
@@ -795,8 +661,6 @@ void vlapic_reset(struct vcpu *v)
 	for (unsigned i = 0; i < LVT_COUNT; i++)
 		a->lvt[i] = LVT_MASKED;
 	a->icr = 0;
-	a->timer_initial = a->timer_divide = 0;
-	a->timer_start = a->timer_period = a->tsc_deadline = 0;
 }
 
 void vlapic_init(struct vcpu *v)
@@ -831,7 +695,6 @@ static uint32_t page_reg(const uint8_t *page, unsigned reg)
 void vlapic_import(struct vcpu *v, const uint8_t page[VLAPIC_PAGE_BYTES])
 {
 	struct vlapic *a = apic_of(v);
-	uint32_t current = page_reg(page, R_CURRENT);
 
 	if (!is_x2(a)) {
 		a->id = page_reg(page, R_ID) >> 24;
@@ -855,12 +718,5 @@ void vlapic_import(struct vcpu *v, const uint8_t page[VLAPIC_PAGE_BYTES])
 	a->lvt[LVT_CMCI] = (page_reg(page, R_CMCI) & lvt_writable[LVT_CMCI]) | LVT_MASKED;
 	for (unsigned i = LVT_TIMER; i < LVT_COUNT; i++)
 		a->lvt[i] = page_reg(page, R_LVT_TIMER + i - LVT_TIMER) & lvt_writable[i];
-	a->timer_divide = page_reg(page, R_DIVIDE) & DIVIDE_BITS;
-	a->timer_initial = page_reg(page, R_INITIAL);
-	if (a->tsc_deadline)
-		timer_deadline(v, a->tsc_deadline);
-	else if (current && current <= a->timer_initial)
-		timer_load(v, (uint64_t)(a->timer_initial - current) * tick_ns(a));
-	else if (timer_mode(a) == LVT_PERIODIC)
-		timer_load(v, 0);
+	vlapic_timer_import(v, page_reg(page, R_DIVIDE), page_reg(page, R_INITIAL), page_reg(page, R_CURRENT));
 }

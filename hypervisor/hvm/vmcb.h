@@ -80,6 +80,7 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define INTERCEPT_STGI	  BIT(4)
 #define INTERCEPT_CLGI	  BIT(5)
 #define INTERCEPT_SKINIT  BIT(6)
+#define INTERCEPT_RDTSCP  BIT(7)
 #define INTERCEPT_WBINVD  BIT(9)
 #define INTERCEPT_MONITOR BIT(10)
 #define INTERCEPT_MWAIT	  BIT(11)
@@ -124,6 +125,7 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define VMEXIT_VMMCALL	  0x81u
 #define VMEXIT_VMLOAD	  0x82u
 #define VMEXIT_SKINIT	  0x86u
+#define VMEXIT_RDTSCP	  0x87u
 #define VMEXIT_WBINVD	  0x89u
 #define VMEXIT_MONITOR	  0x8au
 #define VMEXIT_MWAIT	  0x8bu

@@ -41,6 +41,9 @@ static inline unsigned lib_fls64(uint64_t x) /* index of highest set bit; x != 0
 	return 63u - (unsigned)__builtin_clzll(x);
 }
 
+/* The pvclock factors of a clock of khz (not 0): ns = ((ticks << shift) * mul) >> 32. */
+void lib_clock_scale(uint64_t khz, uint32_t *mul, int8_t *shift);
+
 /* a * mul >> 32 without overflow of the 96-bit product (pvclock arithmetic). */
 static inline uint64_t lib_mul_shift32(uint64_t a, uint32_t mul)
 {

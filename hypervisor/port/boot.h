@@ -24,6 +24,8 @@ void port_boot_acpi(paddr_t rsdp);
 /* Frames that port_boot_cpus() needs (stacks, per-CPU pages); they are given by port_boot_add_frames(), below 4 GiB. */
 size_t port_boot_cpu_frames(void);
 void port_boot_add_frames(paddr_t frame, size_t frames);
+/* The TSC is not to be trusted, whatever the machine shows (option tsc=unstable). */
+void port_boot_distrust_tsc(void);
 /* Local APIC, clocks, timer, I/O APICs, PCI, serial interrupts. */
 void port_boot_devices(void);
 /*

@@ -30,11 +30,25 @@ bool guest_interrupt_pending(struct vcpu *v);
 void guest_timer(struct vcpu *v, unsigned kind);
 /* A lower-privilege view of the domain's p2m changed: stale translations must be gone before its next entry. */
 void guest_tlb_flush(struct domain *d);
-/* v stops running on this CPU / starts to (FPU and the like change hands). */
+/*
+ * Returns when no other CPU can use, in a guest or through a window of core/guestmem.c, what guest_tlb_flush(d) called
+ * stale before. Waits for CPUs that run d's vCPUs: no spin lock may be held, nor a window in use by the caller.
+ */
+void guest_tlb_sync(struct domain *d);
+bool guest_tlb_settled(struct domain *d); /* would guest_tlb_sync(d) return at once? */
+/*
+ * v stops running on this CPU: all of its state is in memory afterwards, for any CPU to load. sched_pick() calls it, its
+ * queue's lock held, before another CPU can see v as not running.
+ */
 void guest_switch_out(struct vcpu *v);
-void guest_switch_in(struct vcpu *v);
+void guest_switch_in(struct vcpu *v); /* v runs on this CPU from now on. Locks: none */
 /* The TSC v reads when the machine's is host_tsc. */
 uint64_t guest_tsc(struct vcpu *v, uint64_t host_tsc);
+/*
+ * The pvclock factors of v's TSC. False: system time is not exactly the same linear function of it for all vCPUs of the
+ * domain (the machine's TSC is not reliable, or v's is another frequency than the machine's).
+ */
+bool guest_tsc_scale(struct vcpu *v, uint32_t *mul, int8_t *shift);
 /* Prints the machine state of v (registers, what it was doing) for a crash message. */
 void guest_dump(struct vcpu *v);
 /* The domain is being torn down: interrupts it had bound are released. */

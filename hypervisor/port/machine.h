@@ -18,8 +18,28 @@ void port_kick(unsigned cpu); /* makes that CPU leave port_idle() or its guest s
 void port_poll(void);	      /* lets pending interrupts be handled now */
 void port_idle(void);	      /* waits for an interrupt (sti; hlt); returns after at least one was handled */
 
+/*
+ * --- topology; read-only once the CPUs run ---
+ * Socket and core are the numbers that the APIC ID holds: to be compared, not counted on to be dense. A machine without
+ * (sound) SRAT and SLIT tables has one node, 0. Distances as in the SLIT: 10 is a node to itself, 255 out of reach.
+ * The ranges of nodes are sorted, do not overlap and cover [0, ~0): a hole belongs to the range below it.
+ */
+#define PORT_MAX_NODES	     64u
+#define PORT_MAX_NODE_RANGES 64u
+#define PORT_NODE_LOCAL	     10u
+uint32_t port_cpu_socket(unsigned cpu);
+uint32_t port_cpu_core(unsigned cpu); /* within its socket */
+unsigned port_threads_per_core(void);
+unsigned port_cores_per_socket(void);
+unsigned port_node_count(void);
+unsigned port_cpu_node(unsigned cpu);
+uint8_t port_node_distance(unsigned from, unsigned to);
+unsigned port_node_ranges(void);
+unsigned port_node_range(unsigned i, uint64_t *start, uint64_t *end); /* frame numbers, end exclusive; -> its node */
+
 /* --- time --- */
 uint64_t port_tsc(void);
+bool port_tsc_reliable(void); /* the same on all CPUs at any time; else port_now() is what each CPU takes it for */
 uint64_t port_tsc_khz(void);
 uint64_t port_now(void);			   /* ns since boot; the same on all CPUs, never goes back */
 void port_tsc_scale(uint32_t *mul, int8_t *shift); /* pvclock factors: ns = ((tsc << shift) * mul) >> 32 */

@@ -208,6 +208,15 @@ static void acpi_madt(const uint8_t *madt, uint32_t len)
 	}
 }
 
+static void acpi_numa(void)
+{
+	const struct acpi_table *srat = acpi_table("SRAT", 0), *slit = acpi_table("SLIT", 0);
+
+	topology_cpus();
+	topology_nodes(srat ? (const uint8_t *)srat->map : NULL, srat ? srat->len : 0,
+		       slit ? (const uint8_t *)slit->map : NULL, slit ? slit->len : 0);
+}
+
 void port_boot_acpi(paddr_t rsdp)
 {
 	const struct acpi_header *madt;
@@ -222,6 +231,7 @@ void port_boot_acpi(paddr_t rsdp)
 	acpi_madt((const uint8_t *)madt, madt->length);
 	if (!acpi_machine.nr_ioapics)
 		x86_panic("ACPI: the MADT names no I/O APIC");
+	acpi_numa();
 }
 
 /* FADT: flags at 112 (bit 10: RESET_REG_SUP), RESET_REG at 116, RESET_VALUE at 128. */

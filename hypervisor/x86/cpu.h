@@ -116,6 +116,18 @@ extern struct acpi_machine acpi_machine;
 /* FADT reset register: false when there is none. space: 0 memory, 1 I/O, 2 PCI configuration. */
 bool acpi_reset_register(uint8_t *space, uint64_t *address, uint8_t *value);
 
+/* topology.c; both before anything is asked of it. NULL: the firmware has no such table. */
+void topology_nodes(const uint8_t *srat, uint32_t srat_len, const uint8_t *slit, uint32_t slit_len);
+void topology_cpus(void);
+
+/* tsc.c */
+struct tsc_check {
+	uint64_t last, behind; /* the latest reading; by how much one was less than the one before */
+};
+void tsc_check_turn(struct tsc_check *c, uint64_t now);
+void tsc_check_with(unsigned cpu); /* boot CPU: compares its TSC with that of the CPU that just came online */
+void tsc_check_join(unsigned cpu, const bool *given_up); /* that CPU's part; returns at once when *given_up */
+
 /* time.c */
 void time_machine_init(void);
 void time_delay_us(unsigned us);

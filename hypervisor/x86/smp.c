@@ -57,6 +57,7 @@ _Noreturn void smp_cpu_start(void)
 	svm_host_init();
 	paging_flush_check();
 	__atomic_store_n(&c->online, true, __ATOMIC_RELEASE);
+	tsc_check_join(c->id, &released);
 	while (!__atomic_load_n(&released, __ATOMIC_ACQUIRE))
 		port_idle();
 	upcall_cpu_main();
@@ -123,6 +124,7 @@ void port_boot_cpus(paddr_t page, unsigned max)
 			x86_log("CPU with APIC ID %u does not start; no further CPU is tried", m->apicid[i]);
 			break;
 		}
+		tsc_check_with(n);
 		cpu_count_set(++n);
 	}
 	paging_low_map(page, false);

@@ -56,22 +56,9 @@ void port_tsc_scale(uint32_t *mul, int8_t *shift)
 
 static void time_set_tsc(uint64_t khz)
 {
-	uint64_t scaled = khz;
-	int shift = 0;
-
-	/* mul = 10^6 * 2^32 / (khz << shift), normalised to 2^31 <= mul < 2^32 */
-	while (scaled > 2000000) {
-		scaled >>= 1;
-		shift--;
-	}
-	while (scaled <= 1000000) {
-		scaled <<= 1;
-		shift++;
-	}
-	tsc_shift = (int8_t)shift;
-	tsc_mul = (uint32_t)((1000000ull << (32 - shift)) / khz);
+	lib_clock_scale(khz, &tsc_mul, &tsc_shift);
 	tsc_khz = khz;
-	ns_factor = (uint64_t)tsc_mul << (24 + shift);
+	ns_factor = (uint64_t)tsc_mul << (24 + tsc_shift);
 }
 
 struct measured {

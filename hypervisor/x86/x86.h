@@ -57,6 +57,13 @@ static inline uint64_t x86_rdtsc(void)
 	return lo | (uint64_t)hi << 32;
 }
 
+/* After all that this CPU read before. */
+static inline uint64_t x86_rdtsc_ordered(void)
+{
+	__asm__ volatile("lfence" : : : "memory");
+	return x86_rdtsc();
+}
+
 static inline uint8_t x86_in8(uint16_t port)
 {
 	uint8_t v;

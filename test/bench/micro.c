@@ -416,7 +416,7 @@ static void ping_pong(void)
 		event_set_mask(ports[v], false);
 	}
 	arrived[0] = arrived[1] = false;
-	if (!CHECK_EQ("start vCPU 1", smp_start(second), 0))
+	if (!CHECK_EQ("start vCPU 1", smp_start(1, second), 0))
 		return;
 	ping();
 	MEASURE("pingpong", 16, 1, ping());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * A tool stack in one file: builds a PVH domain from the first module (another test kernel), lets it run to its end and
- * destroys it. Run by the rig as `NAME@domU`; the domain prints through port 0xe9.
+ * destroys it. Run by the rig as `NAME@domU`; the domain prints through port 0xe9. vcpus=N on the command line: that many.
  *
  * Owns: the domain it builds. Sources: public headers domctl.h, memory.h, hvm/save.h, arch-x86/hvm/start_info.h.
  */
@@ -17,6 +17,7 @@ const char guest_name[] = "launch";
 #define START_PAGE 0x100UL /* start record, command line, map and a root pointer for ACPI in one page */
 #define WINDOW	   16U
 #define CHUNK	   512U
+#define CONTEXT_MAX (1U << 20) /* 128 vCPUs have less than half of that */
 
 static char *window;
 
@@ -26,7 +27,6 @@ static bool create(void)
 		.u.createdomain =
 			{
 				.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
-				.max_vcpus = 1,
 				.max_evtchn_port = 1023,
 				.max_grant_frames = 64,
 				.max_maptrack_frames = 64,
@@ -36,10 +36,14 @@ static bool create(void)
 	};
 	static xen_pfn_t list[CHUNK];
 	struct xen_memory_reservation r = {.nr_extents = CHUNK};
-	bool ok = CHECK_EQ("createdomain", peer_domctl(XEN_DOMCTL_createdomain, &op), 0);
+	unsigned int vcpus = (unsigned int)guest_number("vcpus", 1);
+	bool ok;
+
+	op.u.createdomain.max_vcpus = vcpus;
+	ok = CHECK_EQ("createdomain", peer_domctl(XEN_DOMCTL_createdomain, &op), 0);
 
 	peer_domid = op.domain;
-	op.u.max_vcpus.max = 1;
+	op.u.max_vcpus.max = vcpus;
 	ok = ok && CHECK_EQ("max_vcpus", peer_domctl(XEN_DOMCTL_max_vcpus, &op), 0);
 	op.u.max_mem.max_memkb = (RAM_PAGES + 256) * 4;
 	ok = ok && CHECK_EQ("max_mem", peer_domctl(XEN_DOMCTL_max_mem, &op), 0);
@@ -156,13 +160,15 @@ static bool registers(unsigned long entry)
 		HVM_SAVE_TYPE(CPU) cpu;
 		struct hvm_save_descriptor end_d;
 	} __attribute__((packed)) c;
-	static uint8_t now[65536];
+	uint8_t *now;
 	struct xen_domctl op = {.u.hvmcontext.size = 0};
 
 	set_xen_guest_handle(op.u.hvmcontext.buffer, (uint8_t *)NULL);
 	if (!CHECK_EQ("size of the context", peer_domctl(XEN_DOMCTL_gethvmcontext, &op), 0))
 		return false;
-	CHECK("a size", op.u.hvmcontext.size > sizeof(c.header) && op.u.hvmcontext.size <= sizeof(now));
+	if (!CHECK("a size", op.u.hvmcontext.size > sizeof(c.header) && op.u.hvmcontext.size <= CONTEXT_MAX))
+		return false;
+	now = guest_pages((op.u.hvmcontext.size + PAGE_SIZE - 1) / PAGE_SIZE);
 	set_xen_guest_handle(op.u.hvmcontext.buffer, now);
 	if (!CHECK_EQ("gethvmcontext", peer_domctl(XEN_DOMCTL_gethvmcontext, &op), 0))
 		return false;

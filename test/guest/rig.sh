@@ -2,7 +2,7 @@
 # Sourced by run.sh and by the benchmark: where things are, and how a hypervisor with one kernel is booted in QEMU.
 # The CPU model and Xen's arguments are the oracle's: Debian's Xen 4.17, PVH dom0, QEMU 7.2 TCG.
 rig_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-rig_out=$rig_root/build/test/guest
+rig_out=${RIG_OUT:-$rig_root/build/test/guest}
 rig_cache=$rig_root/build/cache
 rig_cpu_model=max,-smap,-rdtscp,-avx,-avx2,-fma,-f16c,-xsave,-monitor,family=23,model=49,stepping=0
 rig_args="console=com1 com1=115200,8n1 dom0=pvh dom0_mem=1G noreboot loglvl=warning"
@@ -29,7 +29,7 @@ rig_hypervisor() {
 		;;
 	esac
 }
-rig_image_gossamer=$rig_root/build/gossamer.elf
+rig_image_gossamer=${RIG_GOSSAMER:-$rig_root/build/gossamer.elf}
 
 # rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]
 # Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
@@ -43,9 +43,9 @@ rig_boot() {
 	shift 4
 	: >"$log"
 	# Virtual time counts instructions (2^RIG_SHIFT ns each), so that a busy machine changes no verdict and the
-	# benchmark, which sets 0, repeats to the digit.
+	# benchmark, which sets 0, repeats to the digit. RIG_CPUS physical CPUs take turns in one thread.
 	# shellcheck disable=SC2086
-	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp 1 -m 2G -cpu "$rig_cpu_model" \
+	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp "${RIG_CPUS:-1}" -m 2G -cpu "$rig_cpu_model" \
 		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" \
 		-icount "shift=${RIG_SHIFT:-3},sleep=off" \
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &

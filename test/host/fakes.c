@@ -6,9 +6,13 @@
 
 #include "core/evtchn.h"
 #include "core/log.h"
+#include "core/numa.h"
+#include "core/perfc.h"
 #include "core/policy.h"
 #include "core/ptab.h"
+#include "core/trace.h"
 #include "core/guestmem.h"
+#include "hvm/tsc.h"
 #include "port/machine.h"
 #include "port/upcall.h"
 
@@ -268,6 +272,27 @@ WEAK void guest_tlb_flush(struct domain *d)
 	host_tlb_flushes++;
 }
 
+/* --- core/numa.h --- */
+
+WEAK void numa_follow_vcpus(struct domain *d)
+{
+}
+
+WEAK void numa_set_vnuma(struct domain *d, struct vnuma *t)
+{
+}
+
+/* --- port/guest.h, continued --- */
+
+WEAK void guest_tlb_sync(struct domain *d)
+{
+}
+
+WEAK bool guest_tlb_settled(struct domain *d)
+{
+	return true;
+}
+
 WEAK void guest_switch_out(struct vcpu *v)
 {
 }
@@ -281,10 +306,46 @@ WEAK uint64_t guest_tsc(struct vcpu *v, uint64_t host_tsc)
 	return host_tsc;
 }
 
+WEAK bool guest_tsc_scale(struct vcpu *v, uint32_t *mul, int8_t *shift)
+{
+	port_tsc_scale(mul, shift);
+	return port_tsc_reliable();
+}
+
+WEAK uint64_t tsc_host(struct vcpu *v, uint64_t guest)
+{
+	return guest;
+}
+
 WEAK void guest_dump(struct vcpu *v)
 {
 }
 
 WEAK void guest_release_irqs(struct domain *d)
 {
+}
+
+/* --- core/trace.h, core/perfc.h: off, and counted for nobody --- */
+
+WEAK uint32_t trace_events;
+WEAK struct perfc_cpu perfc_cpu[NR_CPUS];
+
+WEAK void trace_record(uint32_t event, const uint32_t *words, unsigned n)
+{
+}
+
+WEAK void trace_switch(const struct vcpu *prev, const struct vcpu *next, uint64_t ran, uint64_t waited)
+{
+}
+
+WEAK struct domain *trace_owner(void)
+{
+	static struct domain owner = { .id = DOMID_XEN, .refs = 1 };
+
+	return &owner;
+}
+
+WEAK int trace_get_frame(mfn_t m, bool *writable)
+{
+	return -EINVAL;
 }

@@ -30,7 +30,12 @@ static uint64_t window[NR_CPUS][PORT_WINDOWS]; /* mfn + 1 */
 static uint64_t vmapped[256];		       /* mfn + 1 */
 
 uint64_t host_ns, host_timer_deadline = ~0ull;
-unsigned host_cpu, host_cpus = 1, host_kicks[NR_CPUS];
+_Thread_local unsigned host_cpu;
+unsigned host_cpus = 1, host_kicks[NR_CPUS];
+uint32_t host_socket[NR_CPUS];
+unsigned host_nodes = 1, host_cpu_node[NR_CPUS];
+uint64_t host_node_end[PORT_MAX_NODES], host_split;
+bool host_tsc_unreliable;
 char host_console[65536];
 size_t host_console_len;
 
@@ -68,6 +73,10 @@ void host_machine(uint64_t frames)
 	host_timer_deadline = ~0ull;
 	host_cpu = 0;
 	host_cpus = 1;
+	memset(host_socket, 0, sizeof(host_socket));
+	memset(host_cpu_node, 0, sizeof(host_cpu_node));
+	host_nodes = 1;
+	host_tsc_unreliable = false;
 	host_console_len = 0;
 	host_domain_reset();
 }
@@ -143,6 +152,61 @@ uint32_t port_cpu_apicid(unsigned cpu)
 	return cpu;
 }
 
+__attribute__((weak)) uint32_t port_cpu_socket(unsigned cpu)
+{
+	return host_socket[cpu];
+}
+
+__attribute__((weak)) uint32_t port_cpu_core(unsigned cpu)
+{
+	uint32_t core = 0;
+
+	for (unsigned i = 0; i < cpu; i++)
+		core += host_socket[i] == host_socket[cpu];
+	return core;
+}
+
+__attribute__((weak)) unsigned port_threads_per_core(void)
+{
+	return 1;
+}
+
+__attribute__((weak)) unsigned port_cores_per_socket(void)
+{
+	unsigned cores = 0;
+
+	for (unsigned i = 0; i < host_cpus; i++)
+		cores += host_socket[i] == host_socket[0];
+	return cores;
+}
+
+__attribute__((weak)) unsigned port_node_count(void)
+{
+	return host_nodes;
+}
+
+__attribute__((weak)) unsigned port_cpu_node(unsigned cpu)
+{
+	return host_cpu_node[cpu];
+}
+
+__attribute__((weak)) uint8_t port_node_distance(unsigned from, unsigned to)
+{
+	return from == to ? PORT_NODE_LOCAL : (uint8_t)(PORT_NODE_LOCAL + 10 * (from > to ? from - to : to - from));
+}
+
+__attribute__((weak)) unsigned port_node_ranges(void)
+{
+	return host_nodes;
+}
+
+__attribute__((weak)) unsigned port_node_range(unsigned i, uint64_t *start, uint64_t *end)
+{
+	*start = i ? host_node_end[i - 1] : 0;
+	*end = i + 1 < host_nodes ? host_node_end[i] : ~0ull;
+	return i;
+}
+
 void port_kick(unsigned cpu)
 {
 	host_kicks[cpu]++;
@@ -160,6 +224,11 @@ __attribute__((weak)) void port_idle(void)
 uint64_t port_tsc(void)
 {
 	return host_ns;
+}
+
+__attribute__((weak)) bool port_tsc_reliable(void)
+{
+	return !host_tsc_unreliable;
 }
 
 uint64_t port_tsc_khz(void)

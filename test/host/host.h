@@ -21,12 +21,24 @@
 /* A fresh machine: all mappings gone, the clock at 0, CPU 0 of one. frames: multiple of 512. */
 void host_machine(uint64_t frames);
 
-/* The same, and core/frame.c and core/heap.c started on it; frames [0, 512) are left out (FRAME_NONE). */
+/*
+ * The same, and core/frame.c and core/heap.c started on it; frames [0, 512) are left out (FRAME_NONE). With host_split, two
+ * NUMA nodes: frames below it and CPU 0 are on node 0, the rest on node 1.
+ */
+extern unsigned host_nodes, host_cpu_node[];
+extern uint64_t host_node_end[];      /* node n's frames end here, node n + 1's begin; the last node's go on */
+extern uint64_t host_split;
 static inline void host_boot(uint64_t frames)
 {
 	static uint64_t *table;
 
 	host_machine(frames);
+	if (host_split) {
+		host_nodes = 2;
+		host_node_end[0] = host_split;
+		for (unsigned i = 1; i < NR_CPUS; i++)
+			host_cpu_node[i] = 1;
+	}
 	free(table);
 	table = calloc(frames, 8);
 	frame_init(table, frames);
@@ -43,8 +55,11 @@ unsigned host_windows(void);	      /* window slots in use on this CPU */
 /* Time and CPUs. */
 extern uint64_t host_ns;
 extern uint64_t host_timer_deadline;
-extern unsigned host_cpu, host_cpus;
+extern _Thread_local unsigned host_cpu; /* a test with threads has one CPU in each */
+extern unsigned host_cpus;
 extern unsigned host_kicks[];	      /* port_kick() calls per CPU */
+extern uint32_t host_socket[];	      /* socket of each CPU; one thread a core */
+extern bool host_tsc_unreliable;
 extern char host_console[];	      /* last bytes written */
 extern size_t host_console_len;
 extern bool host_quiet;		      /* no log lines on stderr (default) */

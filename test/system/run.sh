@@ -112,7 +112,7 @@ run_group() {
 	! declare -F host_start >/dev/null || host_start
 
 	cp "$here/dom0/run" "$work/tree/test.sh"
-	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "$BUILD/test/system/physinfo" "$work/tree/test/"
+	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "$BUILD/test/system"/{physinfo,tracecount} "$work/tree/test/"
 	cp "$here/groups/$group.sh" "$work/tree/test/group.sh"
 	printf '%s\n' "hypervisor=$hypervisor" ${env[@]+"${env[@]}"} >"$work/tree/test/env"
 	printf '%s\n' "$@" >"$work/tree/test/names"
@@ -173,6 +173,7 @@ mkdir -p "$BUILD/test/system"
 "$ROOT/tools/dom0-image.sh"
 "$here/tiny/build.sh" "$BUILD/test/system/tiny"
 gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/physinfo" "$here/dom0/physinfo.c" -lxenctrl
+gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/tracecount" "$here/dom0/tracecount.c"
 total=0
 disks=()
 for file in "$here"/groups/*.sh; do

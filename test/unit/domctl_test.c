@@ -1,8 +1,10 @@
-/* sources: hcall/domctl.c hcall/domctl_vcpu.c hcall/domctl_hvm.c hcall/domctl_misc.c hcall/bitmap.c hcall/page.c core/domain.c core/policy.c core/sched.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/logdirty.c core/ptab.c core/pod.c core/frame.c core/heap.c */
+/* sources: hcall/domctl.c hcall/domctl_vcpu.c hcall/schedctl.c hcall/domctl_hvm.c hcall/domctl_misc.c hcall/domctl_numa.c core/numa.c hcall/bitmap.c hcall/page.c core/domain.c core/policy.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/logdirty.c core/ptab.c core/pod.c core/frame.c core/heap.c */
 #include "unit/hcall.h"
+#include "core/numa.h"
 #include "hcall/page.h"
 #include "hvm/context.h"
 #include "hvm/cpuid.h"
+#include "hvm/tsc.h"
 #include "hvm/msr.h"
 
 /* --- what hvm/ answers --- */
@@ -82,6 +84,14 @@ long hcall_unimplemented(const char *op, unsigned sub, int err)
 {
 	refused++;
 	return -err;
+}
+
+/* test/unit/tsc_test.c has what it does */
+void tsc_set_mode(struct domain *d, uint32_t mode, uint32_t khz)
+{
+	assert_true(d->pause_count > 0);
+	d->tsc_mode = mode;
+	d->tsc_khz = khz;
 }
 
 static struct hvm_vcpu hvm_of_vcpu[4];
@@ -419,6 +429,126 @@ static void nodes(void **state)
 	destroy(id);
 }
 
+static uint8_t nodes_of(domid_t id)
+{
+	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){{handle(DATA)}, 8};
+	memory[DATA] = 0xff;
+	assert_int_equal(domctl(XEN_DOMCTL_getnodeaffinity, id), 0);
+	return memory[DATA];
+}
+
+static long set_nodes(domid_t id, uint8_t mask)
+{
+	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){{handle(DATA)}, 8};
+	memory[DATA] = mask;
+	return domctl(XEN_DOMCTL_setnodeaffinity, id);
+}
+
+static void pin(domid_t id, uint32_t vcpu, uint32_t flags, uint8_t cpus)
+{
+	memory[DATA] = memory[DATA + 8] = cpus;
+	OP->u.vcpuaffinity = (struct xen_domctl_vcpuaffinity){.vcpu = vcpu, .flags = flags,
+							      .cpumap_hard = {{handle(DATA)}, 8},
+							      .cpumap_soft = {{handle(DATA + 8)}, 8}};
+	assert_int_equal(domctl(XEN_DOMCTL_setvcpuaffinity, id), 0);
+}
+
+/* Three nodes, two CPUs on each of the first two: affinity follows the vCPUs until it is set. */
+static void nodes_follow_cpus(void **state)
+{
+	domid_t id = create_with_vcpus(2);
+
+	host_cpus = 4;
+	host_nodes = 3;
+	host_cpu_node[2] = host_cpu_node[3] = 1;
+	assert_int_equal(nodes_of(id), 7);
+	pin(id, 0, XEN_VCPUAFFINITY_HARD, 0x0c);
+	assert_int_equal(nodes_of(id), 3); /* vCPU 1 may use any CPU */
+	pin(id, 1, XEN_VCPUAFFINITY_HARD, 0x04);
+	assert_int_equal(nodes_of(id), 2);
+	pin(id, 1, XEN_VCPUAFFINITY_HARD, 0x0f);
+	assert_int_equal(nodes_of(id), 3);
+	pin(id, 1, XEN_VCPUAFFINITY_SOFT, 0x08);
+	assert_int_equal(nodes_of(id), 2);
+	assert_int_equal(set_nodes(id, 0), -EINVAL);
+	assert_int_equal(set_nodes(id, 0x78), -EINVAL); /* none of this machine's */
+	assert_int_equal(nodes_of(id), 2);
+	assert_int_equal(set_nodes(id, 0xfd), 0);
+	assert_int_equal(nodes_of(id), 5);
+	pin(id, 0, XEN_VCPUAFFINITY_HARD, 0x01);
+	assert_int_equal(nodes_of(id), 5);
+	assert_int_equal(set_nodes(id, 0xff), 0); /* all: follow again */
+	assert_int_equal(nodes_of(id), 3);
+	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){{NULL}, 8};
+	assert_int_equal(domctl(XEN_DOMCTL_setnodeaffinity, id), -EFAULT);
+	assert_int_equal(domctl(XEN_DOMCTL_getnodeaffinity, id), -EFAULT);
+	host_cpus = host_nodes = 1;
+	host_cpu_node[2] = host_cpu_node[3] = 0;
+	destroy(id);
+}
+
+static void put_vnuma(void)
+{
+	static const unsigned d[4] = {10, 20, 20, 10}, of_vcpu[3] = {0, 1, 1}, pnode[2] = {0, 63};
+	static const struct xen_vmemrange range[2] = {{0, 0x100000, 0, 0}, {0x100000, 0x200000, 0, 1}};
+
+	memcpy(memory + DATA, d, sizeof(d));
+	memcpy(memory + DATA + 64, of_vcpu, sizeof(of_vcpu));
+	memcpy(memory + DATA + 128, pnode, sizeof(pnode));
+	memcpy(memory + DATA + 192, range, sizeof(range));
+	OP->u.vnuma = (struct xen_domctl_vnuma){.nr_vnodes = 2, .nr_vmemranges = 2, .nr_vcpus = 3};
+	OP->u.vnuma.vdistance.p = handle(DATA);
+	OP->u.vnuma.vcpu_to_vnode.p = handle(DATA + 64);
+	OP->u.vnuma.vnode_to_pnode.p = handle(DATA + 128);
+	OP->u.vnuma.vmemrange.p = handle(DATA + 192);
+}
+
+#define VNUMA_BAD(change, err)                                              \
+	do {                                                                \
+		put_vnuma();                                                \
+		change;                                                     \
+		assert_int_equal(domctl(XEN_DOMCTL_setvnumainfo, id), err); \
+	} while (0)
+
+static void virtual_nodes(void **state)
+{
+	static struct vnuma t;
+	domid_t id = create_with_vcpus(3);
+	struct domain *d = domain_find(id);
+	unsigned pnode;
+
+	assert_false(numa_get_vnuma(d, &t));
+	assert_true(numa_pnode(d, 5, &pnode));
+	assert_int_equal(pnode, ~0u);
+	VNUMA_BAD(OP->u.vnuma.pad = 1, -EINVAL);
+	VNUMA_BAD(OP->u.vnuma.nr_vnodes = 0, -EINVAL);
+	VNUMA_BAD(OP->u.vnuma.nr_vnodes = 33, -EINVAL);
+	VNUMA_BAD(OP->u.vnuma.nr_vmemranges = 171, -EINVAL);
+	VNUMA_BAD(OP->u.vnuma.nr_vcpus = 2, -EINVAL);
+	VNUMA_BAD(*CALLER(unsigned, DATA + 64) = 2, -EINVAL);
+	VNUMA_BAD(CALLER(struct xen_vmemrange, DATA + 192)->nid = 2, -EINVAL);
+	VNUMA_BAD(CALLER(struct xen_vmemrange, DATA + 192)->end = 0, -EINVAL);
+	VNUMA_BAD(*CALLER(unsigned, DATA + 132) = 64, -E2BIG);
+	VNUMA_BAD(OP->u.vnuma.vdistance.p = NULL, -EFAULT);
+	VNUMA_BAD(OP->u.vnuma.vmemrange.p = NULL, -EFAULT);
+	assert_false(numa_get_vnuma(d, &t));
+	for (unsigned i = 0; i < 3; i++) { /* it may be set again; the first is freed */
+		put_vnuma();
+		assert_int_equal(domctl(XEN_DOMCTL_setvnumainfo, id), 0);
+	}
+	assert_true(numa_get_vnuma(d, &t));
+	assert_int_equal(t.nr_nodes, 2);
+	assert_int_equal(t.distance[1], 20);
+	assert_int_equal(t.node_of_vcpu[2], 1);
+	assert_int_equal(t.range[1].end, 0x200000);
+	assert_true(numa_pnode(d, 0, &pnode));
+	assert_int_equal(pnode, 0);
+	assert_true(numa_pnode(d, 1, &pnode));
+	assert_int_equal(pnode, 63);
+	assert_false(numa_pnode(d, 2, &pnode));
+	destroy(id);
+}
+
 static void vcpu_info_and_weight(void **state)
 {
 	domid_t id = create_with_vcpus(1);
@@ -575,15 +705,19 @@ static void time_of_a_domain(void **state)
 	domid_t id = create(1);
 	struct xen_domctl_tsc_info *t = &OP->u.tsc_info;
 
-	*t = (struct xen_domctl_tsc_info){.tsc_mode = 2, .incarnation = 4};
+	*t = (struct xen_domctl_tsc_info){.tsc_mode = 2, .gtsc_khz = 1000000, .incarnation = 4};
 	assert_int_equal(domctl(XEN_DOMCTL_settscinfo, id), 0);
 	memset(t, 0, sizeof(*t));
 	assert_int_equal(domctl(XEN_DOMCTL_gettscinfo, id), 0);
 	assert_int_equal(t->tsc_mode, 2);
 	assert_int_equal(t->incarnation, 4);
-	assert_int_equal(t->gtsc_khz, 1000000);
+	assert_int_equal(t->gtsc_khz, 0);
 	t->tsc_mode = 1;
-	assert_int_equal(domctl(XEN_DOMCTL_settscinfo, id), -EOPNOTSUPP);
+	t->gtsc_khz = 123456;
+	assert_int_equal(domctl(XEN_DOMCTL_settscinfo, id), 0);
+	assert_int_equal(domain_find(id)->tsc_mode, 1);
+	assert_int_equal(domctl(XEN_DOMCTL_gettscinfo, id), 0);
+	assert_int_equal(t->gtsc_khz, 123456);
 	t->tsc_mode = 3;
 	assert_int_equal(domctl(XEN_DOMCTL_settscinfo, id), -EINVAL);
 	OP->u.settimeoffset.time_offset_seconds = -3600;
@@ -741,6 +875,8 @@ int main(void)
 		T(limits),
 		T(affinity),
 		T(nodes),
+		T(nodes_follow_cpus),
+		T(virtual_nodes),
 		T(vcpu_info_and_weight),
 		T(registers),
 		T(triggers),

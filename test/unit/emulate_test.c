@@ -1,4 +1,4 @@
-/* sources: hvm/emulate.c hvm/insn.c hvm/decode.c hvm/vlapic.c hvm/io.c */
+/* sources: hvm/emulate.c hvm/insn.c hvm/decode.c hvm/vlapic.c hvm/vlapic_timer.c hvm/io.c */
 /*
  * Instructions on device addresses, instruction lengths, and IN/OUT/INS/OUTS. The device is the MSI-X
  * window of a fake vpci: one page at 0xfe000000 that remembers what is written.

@@ -221,6 +221,147 @@ static void test_claims(void **state)
 	assert_true(mfn_valid(frame_alloc(&b, 0, 0)));
 }
 
+/* --- two nodes, the boundary in the middle of a large block --- */
+
+#define SPLIT 1800u
+
+static int setup_nodes(void **state)
+{
+	int ret;
+
+	host_split = SPLIT;
+	ret = setup(state);
+	host_split = 0;
+	return ret;
+}
+
+static void assert_free(uint64_t on_0, uint64_t on_1)
+{
+	uint64_t total, free;
+
+	frame_node_count(0, &total, &free);
+	assert_int_equal(total, SPLIT - 512);
+	assert_int_equal(free, on_0);
+	frame_node_count(1, &total, &free);
+	assert_int_equal(total, FRAMES - SPLIT);
+	assert_int_equal(free, on_1);
+	assert_int_equal(frame_free_count(), on_0 + on_1);
+	frame_node_count(2, &total, &free);
+	assert_int_equal(total + free, 0);
+}
+
+static void test_nodes_prefer(void **state)
+{
+	mfn_t m[8];
+
+	assert_free(SPLIT - 512, FRAMES - SPLIT);
+	assert_int_equal(frame_node(MFN(SPLIT - 1)), 0);
+	assert_int_equal(frame_node(MFN(SPLIT)), 1);
+	assert_int_equal(frame_node(MFN(FRAMES)), 0);
+	a.node_affinity = 2;
+	for (unsigned i = 0; i < 8; i++) {
+		m[i] = frame_alloc(&a, 2, 0);
+		assert_int_equal(frame_node(m[i]), 1);
+	}
+	assert_free(SPLIT - 512, FRAMES - SPLIT - 32);
+	for (unsigned i = 0; i < 32; i++)
+		assert_true(frame_release_alloc(&a, MFN(m[i / 4].n + i % 4)));
+	a.node_affinity = 0; /* any: in turn */
+	for (unsigned i = 0; i < 8; i++) {
+		m[i] = frame_alloc(&a, 0, 0);
+		if (i)
+			assert_int_not_equal(frame_node(m[i]), frame_node(m[i - 1]));
+	}
+	assert_free(SPLIT - 512 - 4, FRAMES - SPLIT - 4);
+	a.node_affinity = BIT(40); /* no such node: any */
+	assert_true(mfn_valid(frame_alloc(&a, 0, 0)));
+}
+
+static void test_nodes_exact_and_fallback(void **state)
+{
+	uint64_t n = 0;
+	mfn_t m;
+
+	a.node_affinity = 2;
+	while (mfn_valid(m = frame_alloc_node(&a, 0, 0, 0, true))) {
+		assert_true(m.n < SPLIT);
+		n++;
+	}
+	assert_int_equal(n, SPLIT - 512);
+	m = frame_alloc_node(&a, 0, 0, 0, false);
+	assert_int_equal(frame_node(m), 1);
+	assert_false(mfn_valid(frame_alloc_node(&a, 0, 0, 2, true)));
+	assert_false(mfn_valid(frame_alloc_node(&a, 0, 0, 0xff, true)));
+	assert_true(mfn_valid(frame_alloc_node(&a, 0, 0, 0xff, false)));
+	assert_false(mfn_valid(frame_alloc(&a, 0, SPLIT))); /* below: only node 0 has such frames */
+	b.node_affinity = 1;
+	while (mfn_valid(frame_alloc(&b, 0, 0)))
+		;
+	assert_free(0, 0);
+}
+
+/* Nothing merges over the boundary; the hypervisor's own come from this CPU's node first. */
+static void test_nodes_merge(void **state)
+{
+	mfn_t m = frame_alloc_hyp(9);
+
+	assert_int_equal(frame_node(m), 0);
+	host_cpu = 1;
+	assert_int_equal(frame_node(frame_alloc_hyp(9)), 1);
+	host_cpu = 0;
+	assert_true(frame_alloc_at(&a, MFN(SPLIT - 1)));
+	assert_true(frame_alloc_at(&a, MFN(SPLIT)));
+	assert_true(frame_release_alloc(&a, MFN(SPLIT - 1)));
+	assert_true(frame_release_alloc(&a, MFN(SPLIT)));
+	frame_free_hyp(m, 9);
+	assert_free(SPLIT - 512, FRAMES - SPLIT - 512);
+	assert_false(frame_alloc_boot(&a, MFN(SPLIT & ~7u), 4)); /* 16 frames over the boundary */
+	assert_true(frame_alloc_boot(&a, MFN(SPLIT & ~7u), 3));
+}
+
+/* The model test again: every block lies on one node, counts agree, all of it comes back. */
+static void test_nodes_model(void **state)
+{
+	struct {
+		mfn_t m;
+		unsigned order;
+	} got[200];
+	uint64_t seed = 88172645463325252ull, used[2] = {0, 0};
+	unsigned n = 0;
+
+	for (unsigned step = 0; step < 20000; step++) {
+		uint64_t r = host_random(&seed);
+
+		if (n < ARRAY_SIZE(got) && (r & 1)) {
+			unsigned order = (r >> 8) % 7, want = (r >> 16) & 1;
+			mfn_t m = frame_alloc_node(&a, order, 0, want, (r >> 17) & 1);
+
+			if (!mfn_valid(m))
+				continue;
+			if ((r >> 17) & 1)
+				assert_int_equal(frame_node(m), want);
+			assert_int_equal(frame_node(m), frame_node(MFN(m.n + (1u << order) - 1)));
+			used[frame_node(m)] += 1u << order;
+			got[n].m = m;
+			got[n++].order = order;
+		} else if (n) {
+			unsigned i = (r >> 8) % n;
+
+			used[frame_node(got[i].m)] -= 1u << got[i].order;
+			for (uint64_t k = 0; k < 1u << got[i].order; k++)
+				assert_true(frame_release_alloc(&a, MFN(got[i].m.n + k)));
+			got[i] = got[--n];
+		}
+		if (step % 16 == 0)
+			assert_free(SPLIT - 512 - used[0], FRAMES - SPLIT - used[1]);
+	}
+	while (n--)
+		for (uint64_t k = 0; k < 1u << got[n].order; k++)
+			assert_true(frame_release_alloc(&a, MFN(got[n].m.n + k)));
+	assert_free(SPLIT - 512, FRAMES - SPLIT);
+	assert_true(mfn_valid(frame_alloc_hyp(11))); /* [2048, 4096) */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +374,10 @@ int main(void)
 		cmocka_unit_test_setup(test_reassign, setup),
 		cmocka_unit_test_setup(test_share, setup),
 		cmocka_unit_test_setup(test_claims, setup),
+		cmocka_unit_test_setup(test_nodes_prefer, setup_nodes),
+		cmocka_unit_test_setup(test_nodes_exact_and_fallback, setup_nodes),
+		cmocka_unit_test_setup(test_nodes_merge, setup_nodes),
+		cmocka_unit_test_setup(test_nodes_model, setup_nodes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* sources: core/logdirty.c core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/sched.c core/timer.c core/time.c core/policy.c */
+/* sources: core/logdirty.c core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/policy.c */
 /* Log-dirty against an array model; every way the hypervisor itself or another domain writes to a domain's RAM. */
 #include "unit/world.h"
 

@@ -1,7 +1,8 @@
-/* sources: hcall/memory.c hcall/physmap.c core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/sched.c core/timer.c core/time.c core/policy.c */
+/* sources: hcall/memory.c hcall/physmap.c core/numa.c core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/policy.c */
 /* memory_op through its handler: reservations with restarts, maps of every space, rights, faults, 32-bit callers. */
 #include "unit/world.h"
 
+#include "core/numa.h"
 #include "hcall/table.h"
 #include "hcall/compat.h"
 
@@ -117,6 +118,125 @@ static void test_populate_large(void **state)
 	/* the limit */
 	dom[2]->max_frames = dom[2]->frames + 3;
 	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 2, 512, 10, 0, 0), 3);
+}
+
+/* Two nodes, 8192 frames the first: who may name them, and what a guest's virtual nodes stand for. */
+static int begin_nodes(void **state)
+{
+	int ret;
+
+	host_split = 8192;
+	ret = begin(state);
+	host_split = 0;
+	return ret;
+}
+
+static unsigned node_at(struct domain *d, uint64_t gfn)
+{
+	return frame_node(p2m_lookup(d, GFN(gfn)).mfn);
+}
+
+static void give_vnuma(struct domain *d, uint32_t pnode0, uint32_t pnode1)
+{
+	struct vnuma *t = heap_new(struct vnuma);
+
+	*t = (struct vnuma){ .nr_nodes = 2, .nr_ranges = 1, .nr_vcpus = WORLD_VCPUS, .pnode = { pnode0, pnode1 } };
+	t->distance[2] = 33;
+	t->node_of_vcpu[3] = 1;
+	t->range[0].end = 0x40000;
+	numa_set_vnuma(d, t);
+}
+
+static void test_nodes(void **state)
+{
+	unsigned node0 = XENMEMF_node(0), node1 = XENMEMF_node(1), exact = XENMEMF_exact_node_request;
+	uint64_t total, left;
+
+	dom[1]->max_frames = dom[2]->max_frames = ~0ull;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 1, 512 + 32 * i, 20, 0, i ? node1 : node0), 20);
+		for (unsigned k = 0; k < 20; k++)
+			assert_int_equal(node_at(dom[1], 512 + 32 * i + k), i);
+	}
+	/* The guest itself: which node is not its business, and to insist gets nothing. */
+	dom[1]->node_affinity = 1;
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1024, 1, 0, node1), 1);
+	assert_int_equal(node_at(dom[1], 1024), 0);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1025, 1, 0, node1 | exact), 0);
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 1, 1025, 1, 0, XENMEMF_node(2) | exact), 0);
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 1, 1025, 1, 0, XENMEMF_node(2)), 1);
+	/* Virtual nodes. */
+	give_vnuma(dom[1], 1, 63);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1030, 1, 0, node0 | XENMEMF_vnode), 1);
+	assert_int_equal(node_at(dom[1], 1030), 1);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1031, 1, 0, node1 | XENMEMF_vnode | exact), 0);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1031, 1, 0, node1 | XENMEMF_vnode), 1);
+	assert_int_equal(reserve(dom[1], XENMEM_populate_physmap, DOMID_SELF, 1032, 1, 0, XENMEMF_node(2) | XENMEMF_vnode), 0);
+	/* A node that is full. */
+	assert_in_range(reserve(dom[0], XENMEM_populate_physmap, 2, 4096, 16, 9, node1 | exact), 10, 15);
+	frame_node_count(1, &total, &left);
+	assert_true(left < 1024);
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 2, 20480, 2, 9, node1 | exact), 0);
+	assert_int_equal(reserve(dom[0], XENMEM_populate_physmap, 2, 20480, 1, 9, node1), 1);
+	assert_int_equal(node_at(dom[2], 20480), 0);
+}
+
+#define VNUMA_AT 0x14000ull
+
+static long vnuma_of(struct domain *caller, struct xen_vnuma_topology_info *x)
+{
+	long ret;
+
+	put(caller, PAGE, x, sizeof(*x));
+	ret = call(caller, XENMEM_get_vnumainfo, PAGE);
+	get(caller, PAGE, x, sizeof(*x));
+	return ret;
+}
+
+static void test_vnuma_info(void **state)
+{
+	struct xen_vnuma_topology_info x = { .domid = DOMID_SELF }, full;
+	struct xen_vmemrange range;
+	unsigned words[4];
+
+	assert_int_equal(vnuma_of(dom[1], &x), -EOPNOTSUPP);
+	give_vnuma(dom[1], 0, 0);
+	assert_int_equal(vnuma_of(dom[1], &x), -ENOBUFS);
+	assert_int_equal(x.nr_vnodes, 2);
+	assert_int_equal(x.nr_vcpus, WORLD_VCPUS);
+	assert_int_equal(x.nr_vmemranges, 1);
+	x.vdistance.pad = VNUMA_AT;
+	x.vcpu_to_vnode.pad = VNUMA_AT + 64;
+	x.vmemrange.pad = VNUMA_AT + 128;
+	x.nr_vnodes = 8; /* more than there are */
+	full = x;
+	assert_int_equal(vnuma_of(dom[1], &x), 0);
+	assert_int_equal(x.nr_vnodes, 2);
+	get(dom[1], VNUMA_AT, words, sizeof(words));
+	assert_int_equal(words[2], 33);
+	get(dom[1], VNUMA_AT + 64, words, sizeof(words));
+	assert_int_equal(words[3], 1);
+	get(dom[1], VNUMA_AT + 128, &range, sizeof(range));
+	assert_int_equal(range.end, 0x40000);
+	compat = true; /* the same layout */
+	x = full;
+	assert_int_equal(vnuma_of(dom[1], &x), 0);
+	compat = false;
+	x = full;
+	x.pad = 1;
+	assert_int_equal(vnuma_of(dom[1], &x), -EINVAL);
+	x = full;
+	x.vmemrange.pad = NOWHERE;
+	assert_int_equal(vnuma_of(dom[1], &x), -EFAULT);
+	assert_int_equal(call(dom[1], XENMEM_get_vnumainfo, NOWHERE), -EFAULT);
+	x = full;
+	x.domid = 1;
+	assert_int_equal(vnuma_of(dom[2], &x), -EPERM);
+	x.domid = 77;
+	assert_int_equal(vnuma_of(dom[0], &x), -ESRCH);
+	x = full;
+	x.domid = 1;
+	assert_int_equal(vnuma_of(dom[0], &x), 0);
 }
 
 static void test_rights_and_faults(void **state)
@@ -533,7 +653,8 @@ int main(void)
 		TEST(test_foreign),	      TEST(test_foreign_outlives), TEST(test_acquire_resource),
 		TEST(test_memory_map),	      TEST(test_pod_and_figures),  TEST(test_claim),
 		TEST(test_compat),	      TEST(test_populate_hostile), TEST(test_dead_target),
-		TEST(test_device_model),      TEST(test_move_without_memory),
+		TEST(test_device_model),      TEST(test_move_without_memory), TEST(test_vnuma_info),
+		cmocka_unit_test_setup_teardown(test_nodes, begin_nodes, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

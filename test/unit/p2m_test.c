@@ -14,6 +14,23 @@
 #define FRAMES 16384u
 
 static struct domain a, b;
+
+/* Another CPU that runs a and still has stale translations, until somebody waits for it. */
+static struct domain *lagging;
+static unsigned waits;
+
+bool guest_tlb_settled(struct domain *d)
+{
+	return d != lagging;
+}
+
+void guest_tlb_sync(struct domain *d)
+{
+	waits++;
+	if (d == lagging)
+		lagging = NULL;
+}
+
 static uint64_t free_before;
 
 static uint64_t free_memory(void)
@@ -121,9 +138,7 @@ static void test_model(void **state)
 		uint64_t mfn;
 		enum p2m_type type;
 	} model[SPAN];
-	static uint64_t stray[SPAN * 8]; /* unmapped but still a's */
-	unsigned strays = 0;
-	uint64_t seed = 1181783497276652981ull;
+	uint64_t left = 0, seed = 1181783497276652981ull;
 
 	memset(model, 0, sizeof(model));
 	for (unsigned step = 0; step < 30000; step++) {
@@ -137,7 +152,19 @@ static void test_model(void **state)
 			any |= model[i].type != P2M_NONE;
 			all_none &= model[i].type == P2M_NONE;
 		}
-		switch (r % 8) {
+		switch (r % 9) {
+		case 8: {
+			bool ram = model[g].type == P2M_RAM_RW || model[g].type == P2M_RAM_LOGDIRTY;
+			mfn_t m;
+
+			assert_int_equal(p2m_take(&a, GFN(g), &m), ram ? 0 : -EINVAL);
+			if (!ram)
+				break;
+			assert_int_equal(m.n, model[g].mfn);
+			assert_true(frame_release_alloc(&a, m)); /* it was the taker's */
+			model[g].type = P2M_NONE;
+			break;
+		}
 		case 0 ... 2: {
 			mfn_t m = frame_alloc(&a, order, 0);
 
@@ -154,14 +181,9 @@ static void test_model(void **state)
 			break;
 		}
 		case 3:
-			if (strays + n > ARRAY_SIZE(stray))
-				break;
 			assert_int_equal(p2m_unmap(&a, GFN(g), order), any ? 0 : -ENOENT);
-			for (uint64_t i = g; i < g + n; i++) {
-				if (model[i].type != P2M_NONE)
-					stray[strays++] = model[i].mfn;
+			for (uint64_t i = g; i < g + n; i++)
 				model[i].type = P2M_NONE;
-			}
 			break;
 		case 4 ... 5:
 			ret = p2m_release(&a, GFN(g));
@@ -195,8 +217,10 @@ static void test_model(void **state)
 				assert_int_equal(e.mfn.n, model[i].mfn);
 		}
 	}
-	while (strays--)
-		assert_true(frame_release_alloc(&a, MFN(stray[strays])));
+	p2m_flush(&a);
+	for (unsigned i = 0; i < SPAN; i++)
+		left += model[i].type != P2M_NONE;
+	assert_int_equal(a.frames, left); /* what was unmapped was given up */
 }
 
 static void test_foreign_references(void **state)
@@ -226,6 +250,48 @@ static void test_foreign_references(void **state)
 	assert_int_equal(p2m_unmap(&a, GFN(100), 0), 0);
 	p2m_flush(&a);
 	assert_int_equal(b.frames, 0);
+}
+
+/* What another CPU may still use is kept until that one has flushed. */
+static void test_lagging_cpu(void **state)
+{
+	mfn_t m = populate(&b, 7, 0), own = populate(&a, 8, 0), got;
+
+	assert_int_equal(p2m_get_frame(&b, GFN(7), true, &got), 0);
+	assert_int_equal(p2m_map(&a, GFN(100), got, 0, P2M_FOREIGN), 0);
+	lagging = &a;
+	waits = 0;
+	assert_int_equal(p2m_unmap(&a, GFN(100), 0), 0);
+	assert_int_equal(p2m_release(&a, GFN(8)), 0);
+	p2m_flush_some(&a);
+	assert_int_equal(frame_refs(m), 2);
+	assert_int_equal(frame_refs(own), 1);
+	assert_int_equal(a.frames, 1);
+	assert_int_equal(waits, 0);
+	p2m_flush(&a);
+	assert_int_equal(frame_refs(m), 1);
+	assert_int_equal(a.frames, 0);
+	assert_int_equal(waits, 1);
+	p2m_flush(&a); /* nothing pending: nobody to wait for */
+	assert_int_equal(waits, 1);
+	/* A full list waits by itself. */
+	populate(&a, 512, ORDER_2M);
+	lagging = &a;
+	for (unsigned i = 0; i <= P2M_PENDING; i++)
+		assert_int_equal(p2m_release(&a, GFN(512 + i)), 0);
+	assert_int_equal(waits, 2);
+	assert_null(lagging);
+}
+
+/* A large leaf that is taken out goes as a whole. */
+static void test_unmap_large(void **state)
+{
+	populate(&a, 512, ORDER_2M);
+	assert_int_equal(a.frames, 512);
+	assert_int_equal(p2m_unmap(&a, GFN(512), ORDER_2M), 0);
+	assert_int_equal(a.frames, 512); /* until the flush */
+	p2m_flush(&a);
+	assert_int_equal(a.frames, 0);
 }
 
 /* The pending list never overflows, whatever is removed without a flush. */
@@ -408,6 +474,8 @@ int main(void)
 		TEST(test_npt_bits),
 		TEST(test_model),
 		TEST(test_foreign_references),
+		TEST(test_lagging_cpu),
+		TEST(test_unmap_large),
 		TEST(test_pending_bound),
 		TEST(test_get_frame_types),
 		TEST(test_shared_page),

@@ -1,6 +1,7 @@
 /* sources: hcall/sysctl.c hcall/sysctl_cpu.c hcall/platform_op.c hcall/hvm_op.c hcall/bitmap.c core/policy.c */
 #include "unit/hcall.h"
 #include "hcall/domctl.h"
+#include "hcall/sysctl.h"
 #include "hvm/cpuid.h"
 
 /* --- what the rest answers --- */
@@ -66,15 +67,35 @@ const struct cpuid_policy *cpuid_system(enum cpuid_system which)
 	return which == CPUID_PV_MAX || which == CPUID_PV_DEFAULT ? NULL : &host_policy;
 }
 
-void sched_runstate(struct vcpu *v, uint64_t time[4], uint64_t *entered, int *state)
+uint64_t sched_idle_ns(unsigned cpu)
 {
-	memset(time, 0, 4 * sizeof(*time));
-	time[RUNSTATE_running] = 1000;
+	return 1000;
 }
+
+/* test/unit/sched_call_test.c has these. */
+#define NOT_HERE(name)                              \
+	long sysctl_##name(struct sysctl_call *c) \
+	{                                           \
+		return -ENOSYS;                     \
+	}
+NOT_HERE(sched_id)
+NOT_HERE(scheduler_op)
+NOT_HERE(cpupool_op)
 
 uint64_t frame_free_count(void)
 {
 	return 3000;
+}
+
+void frame_node_count(unsigned node, uint64_t *total, uint64_t *free)
+{
+	*total = host_nodes == 1 ? 4000 : 1000 * (node + 1);
+	*free = host_nodes == 1 ? 3000 : 500 * (node + 1);
+}
+
+uint64_t heap_free_frames_on(unsigned node)
+{
+	return host_nodes == 1 ? 0 : node;
 }
 
 uint64_t frame_total_count(void)
@@ -102,6 +123,17 @@ static uint64_t clock_secs;
 void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)
 {
 	clock_secs = secs;
+}
+
+/* test/unit/trace_test.c has these */
+long sysctl_tbuf_op(struct sysctl_call *c)
+{
+	return 0;
+}
+
+long sysctl_perfc_op(struct sysctl_call *c)
+{
+	return 0;
 }
 
 bool hcall_preempt(void)
@@ -191,7 +223,6 @@ static void rights(void **state)
 
 static void refusals(void **state)
 {
-	assert_int_equal(sysctl(XEN_SYSCTL_perfc_op), -ENOSYS);
 	assert_int_equal(sysctl(XEN_SYSCTL_lockprof_op), -ENOSYS);
 	assert_int_equal(sysctl(XEN_SYSCTL_coverage_op), -EOPNOTSUPP);
 	assert_int_equal(sysctl(XEN_SYSCTL_psr_cmt_op), -ENODEV);
@@ -296,48 +327,65 @@ static void topology(void **state)
 	assert_int_equal(*CALLER(uint32_t, 2 * DATA), 10);
 }
 
-static void pools(void **state)
+/* Four CPUs in two sockets, a node each. */
+static void sockets_and_nodes(void **state)
 {
-	struct xen_sysctl_cpupool_op *p = &OP->u.cpupool_op;
+	struct xen_sysctl_cputopo *t = CALLER(struct xen_sysctl_cputopo, DATA);
+	struct xen_sysctl_meminfo *m = CALLER(struct xen_sysctl_meminfo, DATA);
+	struct xen_sysctl_numainfo *n = &OP->u.numainfo;
+	uint32_t *d = CALLER(uint32_t, 2 * DATA);
 
-	host_cpus = 3;
-	*p = (struct xen_sysctl_cpupool_op){.op = XEN_SYSCTL_CPUPOOL_OP_INFO, .cpumap = {{handle(DATA)}, 16}};
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), 0);
-	assert_int_equal(p->n_dom, 3);
-	assert_int_equal(p->sched_id, XEN_SCHEDULER_CREDIT2);
-	assert_int_equal(memory[DATA], 7);
-	p->cpupool_id = 1;
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -ENOENT);
-	p->op = XEN_SYSCTL_CPUPOOL_OP_FREEINFO;
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), 0);
-	assert_int_equal(memory[DATA], 0);
-	p->op = XEN_SYSCTL_CPUPOOL_OP_CREATE;
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -EOPNOTSUPP);
-	*p = (struct xen_sysctl_cpupool_op){.op = XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN, .domid = 3};
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), 0);
-	p->domid = 4;
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -EINVAL);
-	p->op = XEN_SYSCTL_CPUPOOL_OP_RMCPU;
-	assert_int_equal(sysctl(XEN_SYSCTL_cpupool_op), -EBUSY);
-}
-
-static void scheduler(void **state)
-{
-	struct xen_sysctl_scheduler_op *s = &OP->u.scheduler_op;
-
-	assert_int_equal(sysctl(XEN_SYSCTL_sched_id), 0);
-	assert_int_equal(OP->u.sched_id.sched_id, XEN_SCHEDULER_CREDIT2);
-	*s = (struct xen_sysctl_scheduler_op){.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_SYSCTL_SCHEDOP_putinfo};
-	s->u.sched_credit2.ratelimit_us = 50;
-	assert_int_equal(sysctl(XEN_SYSCTL_scheduler_op), -EINVAL);
-	s->u.sched_credit2.ratelimit_us = 2000;
-	assert_int_equal(sysctl(XEN_SYSCTL_scheduler_op), 0);
-	s->cmd = XEN_SYSCTL_SCHEDOP_getinfo;
-	s->u.sched_credit2.ratelimit_us = 0;
-	assert_int_equal(sysctl(XEN_SYSCTL_scheduler_op), 0);
-	assert_int_equal(s->u.sched_credit2.ratelimit_us, 2000);
-	s->sched_id = XEN_SCHEDULER_CREDIT;
-	assert_int_equal(sysctl(XEN_SYSCTL_scheduler_op), -EINVAL);
+	host_cpus = 4;
+	host_nodes = 2;
+	host_socket[2] = host_socket[3] = 5;
+	host_cpu_node[2] = host_cpu_node[3] = 1;
+	assert_int_equal(sysctl(XEN_SYSCTL_physinfo), 0);
+	assert_int_equal(OP->u.physinfo.nr_nodes, 2);
+	assert_int_equal(OP->u.physinfo.cores_per_socket, 2);
+	assert_int_equal(OP->u.physinfo.threads_per_core, 1);
+	OP->u.cputopoinfo = (struct xen_sysctl_cputopoinfo){.num_cpus = 3}; /* room for three */
+	OP->u.cputopoinfo.cputopo.p = handle(DATA);
+	memset(t, 0xee, 4 * sizeof(*t));
+	assert_int_equal(sysctl(XEN_SYSCTL_cputopoinfo), 0);
+	assert_int_equal(OP->u.cputopoinfo.num_cpus, 4);
+	assert_int_equal(t[1].core, 1);
+	assert_int_equal(t[1].socket, 0);
+	assert_int_equal(t[2].core, 0);
+	assert_int_equal(t[2].socket, 5);
+	assert_int_equal(t[2].node, 1);
+	assert_int_equal(t[3].node, 0xeeeeeeee);
+	*n = (struct xen_sysctl_numainfo){.num_nodes = 1}; /* room for one: one entry, one row of two */
+	n->meminfo.p = handle(DATA);
+	n->distance.p = handle(2 * DATA);
+	memset(d, 0xee, 4 * sizeof(*d));
+	memset(m, 0xee, 2 * sizeof(*m));
+	assert_int_equal(sysctl(XEN_SYSCTL_numainfo), 0);
+	assert_int_equal(n->num_nodes, 2);
+	assert_int_equal(d[1], 20);
+	assert_int_equal(d[2], 0xeeeeeeee);
+	assert_true(m[1].memsize == 0xeeeeeeeeeeeeeeee);
+	n->num_nodes = 64;
+	assert_int_equal(sysctl(XEN_SYSCTL_numainfo), 0);
+	assert_int_equal(n->num_nodes, 2);
+	assert_int_equal(m[1].memsize, 2000 * PAGE_SIZE);
+	assert_int_equal(m[1].memfree, 1001 * PAGE_SIZE);
+	assert_int_equal(d[0], 10);
+	assert_int_equal(d[2], 20);
+	assert_int_equal(d[3], 10);
+	n->distance.p = handle(CALLER_SIZE - 8);
+	assert_int_equal(sysctl(XEN_SYSCTL_numainfo), -EFAULT);
+	OP->u.availheap = (struct xen_sysctl_availheap){.node = 1};
+	assert_int_equal(sysctl(XEN_SYSCTL_availheap), 0);
+	assert_int_equal(OP->u.availheap.avail_bytes, 1001 * PAGE_SIZE);
+	OP->u.availheap.node = 2;
+	assert_int_equal(sysctl(XEN_SYSCTL_availheap), 0);
+	assert_int_equal(OP->u.availheap.avail_bytes, 0);
+	OP->u.availheap.node = -1;
+	assert_int_equal(sysctl(XEN_SYSCTL_availheap), 0);
+	assert_int_equal(OP->u.availheap.avail_bytes, 3000 * PAGE_SIZE);
+	host_nodes = 1;
+	memset(host_socket, 0, 4 * sizeof(host_socket[0]));
+	memset(host_cpu_node, 0, 4 * sizeof(host_cpu_node[0]));
 }
 
 static void features(void **state)
@@ -553,8 +601,7 @@ int main(void)
 		T(keys),
 		T(list),
 		T(topology),
-		T(pools),
-		T(scheduler),
+		T(sockets_and_nodes),
 		T(features),
 		T(policies),
 		T(power),

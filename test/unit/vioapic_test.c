@@ -1,4 +1,4 @@
-/* sources: hvm/vioapic.c hvm/irq.c hvm/vlapic.c */
+/* sources: hvm/vioapic.c hvm/irq.c hvm/vlapic.c hvm/vlapic_timer.c */
 /* The virtual I/O APIC and the physical interrupts behind it: binding, level lines, end of interrupt, messages. */
 #include "unit/hvm_fake.h"
 

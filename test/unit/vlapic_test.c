@@ -1,4 +1,4 @@
-/* sources: hvm/vlapic.c */
+/* sources: hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c */
 /* The virtual local APIC: priorities, both register interfaces, IPIs, INIT-SIPI, timers, save and load. */
 #include "unit/hvm_fake.h"
 
@@ -10,6 +10,14 @@ void vioapic_eoi(struct domain *d, uint8_t vector)
 {
 	eois++;
 	eoi_vector = vector;
+}
+
+void svm_set_tsc_offset(struct vcpu *c, uint64_t offset)
+{
+}
+
+void svm_trap_tsc(struct vcpu *c, bool on)
+{
 }
 
 static int setup(void **state)

@@ -1,4 +1,4 @@
-/* sources: hvm/vpci.c hvm/vmsix.c hvm/irq.c hvm/vlapic.c */
+/* sources: hvm/vpci.c hvm/vmsix.c hvm/irq.c hvm/vlapic.c hvm/vlapic_timer.c */
 /*
  * Trapped configuration space, MSI and MSI-X, on a fake bus: function 00:03.0 has MSI at 0x50 and MSI-X at
  * 0x60 (4 entries at offset 0x800 of BAR 1), 00:04.0 nothing special, 00:05.0 is hidden.

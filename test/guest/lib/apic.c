@@ -2,7 +2,7 @@
 /*
  * The local APIC as a guest test kernel uses it, in both of its modes.
  *
- * Owns: apic_x2, which follows the mode bits of APIC_BASE. Locks: none, vCPU 0 only.
+ * Owns: apic_x2, which follows the mode bits of APIC_BASE. Locks: none; all vCPUs that run are in the same mode.
  * Registers: AMD APM vol. 2 chapter 16, Intel SDM vol. 3 chapter 11; x2APIC MSR = 0x800 + offset / 16.
  */
 #include "guest.h"
@@ -75,6 +75,21 @@ void apic_ipi_self(unsigned int vector)
 		return;
 	}
 	apic_write(APIC_ICR, 0x40000 | vector); /* destination shorthand: self */
+}
+
+void apic_send(uint32_t dest, uint32_t low)
+{
+	if (apic_x2) {
+		cpu_wrmsr(0x800 + APIC_ICR / 16, (uint64_t)dest << 32 | low);
+		return;
+	}
+	apic_write(APIC_ICR_HI, dest << 24);
+	apic_write(APIC_ICR, low);
+}
+
+void apic_ipi(unsigned int vcpu, unsigned int vector)
+{
+	apic_send(APIC_ID_OF(vcpu), vector);
 }
 
 void apic_handler(struct trap_regs *regs)

@@ -8,6 +8,8 @@
  */
 #include <xen/elfnote.h>
 
+#define SMP_STACK 8192 /* guest.h */
+
 	.pushsection .note.Xen, "a", @note
 	.balign 4
 	.long 4, 4, XEN_ELFNOTE_PHYS32_ENTRY
@@ -106,6 +108,55 @@ smp_entry:
 1:	call *%rdi
 2:	hlt
 	jmp 2b
+
+	/*
+	 * A vCPU that a start-up IPI starts begins here, in real mode, in the copy at page SMP_SIPI_PAGE. Its number comes
+	 * from CPUID leaf 0x40000004 (public header arch-x86/cpuid.h), its stack follows from that.
+	 */
+	.globl smp_trampoline, smp_trampoline_end
+smp_trampoline:
+	.code16
+	cli
+	mov %cs, %ax
+	mov %ax, %ds
+	lgdtl sipi_gdt - smp_trampoline
+	mov $0x11, %eax
+	mov %eax, %cr0
+	ljmpl $0x10, $sipi_protected
+sipi_gdt:
+	.word gdt_pointer - gdt - 1
+	.long gdt
+smp_trampoline_end:
+	.code32
+sipi_protected:
+	mov $0x18, %eax
+	mov %eax, %ds
+	mov %eax, %es
+	mov %eax, %ss
+	mov $0x220, %eax
+	mov %eax, %cr4
+	mov $pml4_table, %eax
+	mov %eax, %cr3
+	mov $0xc0000080, %ecx
+	rdmsr
+	or $0x100, %eax
+	wrmsr
+	mov $0x80010033, %eax
+	mov %eax, %cr0
+	ljmp $0x08, $sipi_long
+	.code64
+sipi_long:
+	xor %eax, %eax
+	mov %eax, %fs
+	mov %eax, %gs
+	mov $0x40000004, %eax
+	xor %ecx, %ecx
+	cpuid
+	imul $SMP_STACK, %rbx, %rsp
+	add $smp_stacks, %rsp
+	call smp_begin
+1:	hlt
+	jmp 1b
 #endif
 
 	.globl hypercall_gate

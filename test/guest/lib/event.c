@@ -58,6 +58,13 @@ void event_clear(evtchn_port_t port)
 			   __ATOMIC_SEQ_CST);
 }
 
+bool event_take(evtchn_port_t port)
+{
+	xen_ulong_t bit = (xen_ulong_t)1 << port % BITS;
+
+	return __atomic_fetch_and(word(event_shared->evtchn_pending, port), ~bit, __ATOMIC_SEQ_CST) & bit;
+}
+
 /* Public header xen.h, struct vcpu_info: clear upcall_pending before reading the selector. */
 static void upcall(struct trap_regs *regs)
 {
@@ -153,9 +160,8 @@ long event_unmask(evtchn_port_t port)
  * Public header xen.h, struct vcpu_time_info: ns = system_time + ((tsc - tsc_timestamp) << shift) * mul >> 32.
  * The product has 96 bits: two 64-bit ones, so that 32-bit kernels need no library.
  */
-uint64_t event_time_of(uint64_t tsc)
+uint64_t event_time_by(volatile struct vcpu_time_info *t, uint64_t tsc)
 {
-	volatile struct vcpu_time_info *t = &event_vcpu()->time;
 	uint64_t delta, ns;
 	uint32_t version;
 
@@ -174,18 +180,27 @@ uint64_t event_time_of(uint64_t tsc)
 	return ns;
 }
 
-/* The TSC is read again when the record changed meanwhile: an old TSC under a new record would be in its past. */
-uint64_t event_now(void)
+uint64_t event_time_of(uint64_t tsc)
 {
-	volatile uint32_t *version = &event_vcpu()->time.version;
+	return event_time_by(&event_vcpu()->time, tsc);
+}
+
+/* The TSC is read again when the record changed meanwhile: an old TSC under a new record would be in its past. */
+uint64_t event_now_by(volatile struct vcpu_time_info *t)
+{
 	uint32_t before;
 	uint64_t ns;
 
 	do {
-		before = *version;
-		ns = event_time_of(cpu_tsc());
-	} while (before != *version);
+		before = t->version;
+		ns = event_time_by(t, cpu_tsc());
+	} while (before != t->version);
 	return ns;
+}
+
+uint64_t event_now(void)
+{
+	return event_now_by(&event_vcpu()->time);
 }
 
 bool event_wait(volatile unsigned int *counter, unsigned int was, uint64_t ns)

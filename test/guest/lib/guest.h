@@ -58,6 +58,8 @@ bool check_eq(const char *name, long got, long want, int line);
 bool check_either(const char *name, long got, long a, long b, int line);
 /* Is this word on the kernel's command line? */
 bool guest_option(const char *word);
+/* The decimal number in word=N there. */
+unsigned long guest_number(const char *word, unsigned long otherwise);
 /* Prints the verdict and powers the domain off. */
 _Noreturn void guest_end(void);
 void *memset(void *dst, int c, size_t n);
@@ -185,6 +187,7 @@ static inline void cpu_irq_window(void)
 #define APIC_PPR	0xa0
 #define APIC_EOI	0xb0
 #define APIC_LDR	0xd0
+#define APIC_DFR	0xe0
 #define APIC_SVR	0xf0
 #define APIC_ISR	0x100
 #define APIC_IRR	0x200
@@ -206,6 +209,9 @@ void apic_x2_leave(void); /* through "disabled", as the manuals ask */
 bool apic_has_x2(void);
 void apic_eoi(void);
 void apic_ipi_self(unsigned int vector);
+void apic_send(uint32_t dest, uint32_t low); /* the interrupt command register, in either mode */
+void apic_ipi(unsigned int vcpu, unsigned int vector);
+#define APIC_ID_OF(vcpu) (2 * (vcpu))
 void apic_handler(struct trap_regs *regs); /* counts and EOIs */
 
 /* ---- event.c ---- */
@@ -229,17 +235,57 @@ long event_unmask(evtchn_port_t port);
 void event_set_mask(evtchn_port_t port, bool masked);
 bool event_pending(evtchn_port_t port);
 void event_clear(evtchn_port_t port);
-uint64_t event_time_of(uint64_t tsc); /* a TSC value as system time in ns, vCPU 0's record */
+bool event_take(evtchn_port_t port);  /* clears it; was it pending? */
+uint64_t event_time_by(volatile struct vcpu_time_info *t, uint64_t tsc); /* a TSC value as system time in ns */
+uint64_t event_now_by(volatile struct vcpu_time_info *t);
+uint64_t event_time_of(uint64_t tsc); /* by vCPU 0's record */
 uint64_t event_now(void);	      /* system time in ns by vcpu_info's time record */
 /* Halts until the counter moves from `was`, or ns have gone by (a timer must be set by the caller). */
 bool event_wait(volatile unsigned int *counter, unsigned int was, uint64_t ns);
 
 /* ---- smp.c ---- */
 
-#define SMP_STACK 16384
-/* Starts vCPU 1 in fn on its own stack, with our GDT, IDT and page tables, by VCPUOP_initialise and _up. */
-long smp_start(void (*fn)(void));
-bool smp_on_second(void); /* is this code running on vCPU 1? */
+#define SMP_MAX	      128
+#define SMP_STACK     8192UL
+#define SMP_VECTOR    0xf4 /* wakes a worker */
+#define SMP_SIPI_PAGE 0x08 /* where a start-up IPI has it begin: smp_prepare_sipi() puts the code there */
+bool smp_on_second(void);	/* is this code running on vCPU 1? */
+unsigned int smp_id(void);	/* the vCPU this code runs on */
+unsigned int smp_count(void);	/* vCPUs that this domain may have up */
+/* Starts a vCPU in fn on its own stack, with our GDT, IDT and page tables, by VCPUOP_initialise and _up. */
+long smp_start(unsigned int vcpu, void (*fn)(void));
+/* The same for the next INIT and SIPI to SMP_SIPI_PAGE. */
+void smp_prepare_sipi(unsigned int vcpu, void (*fn)(void));
+
+/* Each vCPU's events: 2-level ports that are its own, cleared and told to fn on that vCPU. */
+#define SMP_PORTS 512
+typedef void smp_event(unsigned int vcpu, evtchn_port_t port);
+extern volatile unsigned int smp_upcalls[SMP_MAX];
+void smp_on_event(smp_event *fn);
+void smp_own(unsigned int vcpu, evtchn_port_t port); /* the port is bound to it */
+long smp_events(unsigned int vcpu); /* before it starts: its upcall vector, and its vcpu_info from vCPU 32 on */
+struct vcpu_info *smp_info(unsigned int vcpu);
+
+/* A vCPU that sleeps until it gets a job, runs it, and sleeps again. Woken by a fixed IPI. */
+typedef void smp_job(unsigned int vcpu);
+extern volatile unsigned int smp_started[SMP_MAX]; /* how often smp_worker() began */
+void smp_jobs_init(bool x2);			   /* x2: workers go to x2APIC mode */
+void smp_worker(void);				   /* to start a vCPU in */
+void smp_give(unsigned int vcpu, smp_job *job);
+bool smp_busy(unsigned int vcpu);
+bool smp_wait(unsigned int vcpu); /* until its job is done; false: it took too long */
+bool smp_run(unsigned int vcpu, smp_job *job);
+void smp_to_x2(unsigned int vcpu); /* job: to x2APIC mode; vCPU 0 goes last, by apic_x2_enter() */
+
+/* Lets the others run until cond holds; the answer is cond, false after ten seconds of system time. vCPU 0 only. */
+#define SMP_UNTIL(cond)                                                                                                \
+	({                                                                                                             \
+		uint64_t until_ = event_now() + 10000000000UL;                                                         \
+                                                                                                                       \
+		while (!(cond) && event_now() < until_)                                                                \
+			hc_sched(SCHEDOP_yield, 0);                                                                    \
+		(cond);                                                                                                \
+	})
 
 /* ---- peer.c: a domain that never runs (dom0 only) ---- */
 

@@ -58,20 +58,38 @@ bool guest_prefix(const char *s, const char *prefix)
 	return !memcmp(s, prefix, strlen(prefix));
 }
 
-bool guest_option(const char *word)
+/* What stands behind the word on the command line, or NULL. */
+static const char *option(const char *word)
 {
 	const char *s = (const char *)(unsigned long)guest_info->cmdline_paddr;
 	size_t n = strlen(word);
 
 	while (s && *s) {
 		if (guest_prefix(s, word) && (s[n] == ' ' || s[n] == '\0' || s[n] == '='))
-			return true;
+			return s + n;
 		while (*s && *s != ' ')
 			s++;
 		while (*s == ' ')
 			s++;
 	}
-	return false;
+	return NULL;
+}
+
+bool guest_option(const char *word)
+{
+	return option(word) != NULL;
+}
+
+unsigned long guest_number(const char *word, unsigned long otherwise)
+{
+	const char *s = option(word);
+	unsigned long v = 0;
+
+	if (!s || *s != '=')
+		return otherwise;
+	for (s++; *s >= '0' && *s <= '9'; s++)
+		v = v * 10 + (unsigned long)(*s - '0');
+	return v;
 }
 
 static bool result(const char *name, bool ok)

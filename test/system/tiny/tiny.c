@@ -128,6 +128,15 @@ static void triple_fault(void)
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 }
 
+/* xen/arch-x86/cpuid.h, leaf 3: whether RDTSC exits, and the kHz it is said to count. */
+static void tell_tsc(void)
+{
+	uint32_t r[4];
+
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(0x40000003), "c"(0));
+	say(r[0] & 1 ? "tiny: tsc emulated" : "tiny: tsc native");
+}
+
 static void obey(char c)
 {
 	static char got[] = "tiny: got ?";
@@ -153,6 +162,9 @@ static void obey(char c)
 	case 'n':
 		count[12] = count[12] == '9' ? '0' : count[12] + 1;
 		say(count);
+		break;
+	case 't':
+		tell_tsc();
 		break;
 	case '\r':
 	case '\n':

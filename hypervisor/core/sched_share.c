@@ -1,0 +1,372 @@
+/*
+ * core/sched_share.c: proportional share. The runnable vCPU with the least virtual runtime runs; virtual time passes slower
+ * for heavier domains. Locks: the queue's, held by the caller, where nothing else is said.
+ *
+ * Virtual time is comparable within a pool, so that fairness is global: an idle CPU takes the vCPU that lags most from
+ * another queue, and a CPU that is two slices ahead of who waits elsewhere takes that one over. Nobody gathers credit:
+ * who slept starts at most one slice behind; who runs on while others wait, or comes to a CPU whose vCPUs are far ahead
+ * (as pinning makes them), is lifted to within reach of those (lag_of()), or they would wait for as long as that took.
+ */
+#include "core/sched_private.h"
+
+#include "core/log.h"
+#include "port/machine.h"
+
+#define TOO_FAR	    (2 * SCHED_SLICE_NS) /* between queues */
+#define LATENCY	    (4 * SCHED_SLICE_NS) /* all that wait should have run within this, while slices are not too short */
+#define SLICE_LEAST 500000ull
+
+static uint64_t scaled(uint64_t ns, unsigned weight)
+{
+	return weight == SCHED_WEIGHT_DEFAULT ? ns : ns * SCHED_WEIGHT_DEFAULT / weight;
+}
+
+/* So far may others be behind a vCPU of that weight, which has run a whole slice just now. */
+static uint64_t lag_of(unsigned weight)
+{
+	return 3 * SCHED_SLICE_NS + scaled(SCHED_SLICE_NS, weight);
+}
+
+static void lift(struct vcpu *v, uint64_t least)
+{
+	if ((int64_t)(least - v->sched.vruntime) > 0)
+		v->sched.vruntime = least;
+}
+
+void share_charge(struct sched_cpu *c, struct vcpu *v, uint64_t ran, uint64_t now)
+{
+	unsigned weight = v->domain->sched_weight;
+
+	v->sched.vruntime += scaled(ran, weight);
+	if (unlikely(v->sched.taken))
+		v->sched.quota -= (int64_t)ran;
+	if ((int64_t)(v->sched.vruntime - lag_of(weight) - c->floor) > 0)
+		c->floor = v->sched.vruntime - lag_of(weight);
+	c->vruntime = v->sched.vruntime;
+	c->charged = now;
+	c->weight = weight;
+}
+
+/* The virtual time of who runs there, now. */
+static uint64_t live(const struct sched_cpu *c, uint64_t now)
+{
+	uint32_t weight = __atomic_load_n(&c->weight, __ATOMIC_RELAXED);
+	uint64_t charged = __atomic_load_n(&c->charged, __ATOMIC_RELAXED);
+
+	return c->vruntime + (now > charged && weight ? scaled(now - charged, weight) : 0);
+}
+
+/* --- a vCPU comes --- */
+
+/* The CPU whose current vCPU is furthest ahead of v, of those where v may run; CPUMASK_BITS: none runs anything. */
+static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now)
+{
+	struct cpumask may = cpumask_and(&q->cpus, &v->sched.hard), soft = cpumask_and(&may, &v->sched.soft);
+	unsigned best = CPUMASK_BITS;
+	uint64_t most = 0;
+
+	if (!cpumask_empty(&soft))
+		may = soft;
+	for_each_cpu (cpu, &may) {
+		const struct sched_cpu *c = &sched_cpus[cpu];
+		uint64_t at = live(c, now);
+
+		if (c->current && (best == CPUMASK_BITS || (int64_t)(at - most) > 0)) {
+			best = cpu;
+			most = at;
+		}
+	}
+	return best;
+}
+
+/* v waits: has the right CPU look. */
+static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
+{
+	struct sched_cpu *c;
+	uint64_t safe;
+	unsigned cpu;
+
+	if (sched_ask_idle(q, v))
+		return;
+	cpu = find_victim(q, v, now);
+	if (cpu == CPUMASK_BITS)
+		return;
+	c = &sched_cpus[cpu];
+	if ((int64_t)(live(c, now) - v->sched.vruntime) > 0) {
+		safe = c->current->sched.state_entered + q->pool->ratelimit_ns;
+		c->preempt = true;
+		if (c->slice_end > MAX(safe, now))
+			sched_ask(cpu);
+	} else if (c->slice_end == NEVER) {
+		sched_ask(cpu); /* its vCPU was alone: it needs an end of its slice now */
+	}
+}
+
+void share_place(struct runq *q, struct vcpu *v, uint64_t now, bool fresh)
+{
+	if (!v->sched.on_cpu)
+		lift(v, q->vtime - (fresh ? 0 : SCHED_SLICE_NS));
+	sched_enqueue(q, v, v->sched.vruntime);
+	/* Who ends its slice preempts nobody: the CPU it leaves has its own end of slice to come. */
+	if (v->sched.on_cpu && cpumask_test(&q->cpus, v->sched.cpu) && cpumask_test(&v->sched.hard, v->sched.cpu))
+		sched_ask_idle(q, v);
+	else
+		tickle(q, v, now);
+}
+
+void share_enter(struct runq *q, struct vcpu *v)
+{
+	v->sched.vruntime = q->vtime;
+}
+
+void share_stopped(struct vcpu *v, uint64_t now)
+{
+	if (unlikely(v->sched.taken))
+		cap_return(v, now);
+}
+
+/* --- between queues --- */
+
+/* Both locked: v, which waits in from, waits in q now. */
+static void take_over(struct runq *q, struct runq *from, struct vcpu *v)
+{
+	sched_dequeue(from, v);
+	__atomic_fetch_sub(&from->members, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&q->members, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->sched.runq, (uint16_t)(q - runqs), __ATOMIC_RELEASE);
+	sched_enqueue(q, v, v->sched.vruntime);
+}
+
+/* Of the queues in look_at, the one with the least head; NULL: they are empty. */
+static struct runq *least_queue(const struct cpumask *look_at)
+{
+	struct runq *best = NULL;
+	uint64_t least = NEVER;
+
+	for_each_cpu (i, look_at) {
+		uint64_t head = __atomic_load_n(&runqs[i].head, __ATOMIC_RELAXED);
+
+		if (head < least) {
+			least = head;
+			best = &runqs[i];
+		}
+	}
+	return best;
+}
+
+bool share_steal(unsigned cpu) NO_LOCK_CHECK
+{
+	unsigned own = __atomic_load_n(&sched_cpus[cpu].runq, __ATOMIC_RELAXED);
+	const struct cpupool *p;
+	struct runq *q, *from;
+	struct cpumask left;
+	bool got = false;
+
+	if (own == RUNQ_NONE)
+		return false;
+	q = &runqs[own];
+	p = q->pool;
+	if (!p || p->nr_queues == 1)
+		return false;
+	left = p->queues;
+	cpumask_clear(&left, own);
+	while (!got && (from = least_queue(&left)) != NULL) {
+		struct vcpu *v;
+
+		cpumask_clear(&left, (unsigned)(from - runqs));
+		sched_lock_two(q, from);
+		v = sched_cpus[cpu].runq == own && from->pool == p && q->pool == p
+					 ? sched_first(from, cpu)
+					 : NULL;
+		if (v)
+			take_over(q, from, v);
+		got = v;
+		sched_unlock_two(q, from);
+	}
+	return got;
+}
+
+/* Somebody waits elsewhere who is far behind prev: he comes here. Or prev is far behind him: it is lifted. */
+static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_LOCK_CHECK
+{
+	struct cpumask others = q->pool->queues;
+	struct runq *from;
+	struct vcpu *v;
+
+	cpumask_clear(&others, (unsigned)(q - runqs));
+	from = least_queue(&others);
+	if (!from || !spin_trylock(&from->lock))
+		return;
+	v = from->pool == q->pool ? sched_first(from, cpu) : NULL;
+	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > (int64_t)TOO_FAR)
+		take_over(q, from, v);
+	else if (v)
+		lift(prev, v->sched.vruntime - lag_of(v->domain->sched_weight));
+	spin_unlock(&from->lock);
+}
+
+/*
+ * Head waits here. Of other queues' CPUs one that is far ahead of it should take it over, those far behind should know.
+ * CPUs of this queue whose vCPU was alone when it came need an end of its slice now.
+ */
+static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
+{
+	const struct cpumask *all = q->pool->nr_queues > 1 ? &q->pool->cpus : &q->cpus;
+	uint64_t lag = lag_of(head->domain->sched_weight), most = TOO_FAR;
+	unsigned best = CPUMASK_BITS;
+
+	for_each_cpu (cpu, all) {
+		struct sched_cpu *c = &sched_cpus[cpu];
+		int64_t ahead = (int64_t)(live(c, now) - head->sched.vruntime);
+
+		if (!c->weight || !cpumask_test(&head->sched.hard, cpu))
+			continue;
+		if (cpumask_test(&q->cpus, cpu)) {
+			if (c->slice_end == NEVER)
+				sched_ask(cpu);
+		} else if (ahead > (int64_t)most) {
+			most = (uint64_t)ahead;
+			best = cpu;
+		} else if (ahead < -(int64_t)lag) {
+			__atomic_store_n(&c->look, true, __ATOMIC_RELAXED);
+			sched_ask(cpu);
+		}
+	}
+	if (best != CPUMASK_BITS) {
+		__atomic_store_n(&sched_cpus[best].look, true, __ATOMIC_RELAXED);
+		sched_ask(best);
+	}
+}
+
+/* --- the decision --- */
+
+static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
+{
+	uint64_t waiting = q->tree.count, slice = SCHED_SLICE_NS;
+	unsigned cpus = q->nr_cpus, weight = v->domain->sched_weight;
+
+	if (waiting > 4u * cpus)
+		slice = LATENCY * cpus / waiting;
+	if (weight < SCHED_WEIGHT_DEFAULT)
+		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
+	return MAX(slice, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
+}
+
+/* Does prev stay before head, the first of those that wait? Sets the end of its slice. */
+static bool goes_on(struct runq *q, struct sched_cpu *c, struct vcpu *prev, const struct vcpu *head, uint64_t now)
+{
+	uint64_t safe = prev->sched.state_entered + q->pool->ratelimit_ns;
+	bool preempt = c->preempt, yielded = c->yielded;
+	int64_t behind;
+
+	c->preempt = c->yielded = false;
+	if (!head) {
+		c->slice_end = NEVER;
+		return true;
+	}
+	behind = (int64_t)(head->sched.vruntime - prev->sched.vruntime);
+	if (yielded && behind < (int64_t)SCHED_SLICE_NS) {
+		lift(prev, head->sched.vruntime);
+		return false;
+	}
+	if (unlikely(behind > (int64_t)lag_of(SCHED_WEIGHT_DEFAULT)))
+		lift(prev, head->sched.vruntime - lag_of(head->domain->sched_weight));
+	if (now < c->slice_end && !preempt) {
+		if (c->slice_end == NEVER)
+			c->slice_end = now + slice_of(q, prev);
+		return true;
+	}
+	if (behind > 0) {
+		c->slice_end = now + slice_of(q, prev);
+		return true;
+	}
+	if (now < safe) {
+		c->slice_end = safe;
+		return true;
+	}
+	return false;
+}
+
+/* May prev run on, as far as its domain's cap goes? */
+static bool has_quota(struct vcpu *prev, uint64_t now)
+{
+	if (likely(!cap_applies(prev)) || prev->sched.quota > 0)
+		return true;
+	cap_return(prev, now);
+	return cap_take(prev, now);
+}
+
+/* The first that waits and may run here, out of the queue. Those whose caps are used up are parked. */
+static struct vcpu *take_first(struct runq *q, unsigned cpu, uint64_t now)
+{
+	struct vcpu *v;
+
+	while ((v = sched_first(q, cpu)) != NULL) {
+		sched_dequeue(q, v);
+		if (likely(!cap_applies(v)) || cap_take(v, now))
+			break;
+		v->sched.parked = true;
+	}
+	return v;
+}
+
+static void keep_time(struct runq *q, const struct vcpu *next)
+{
+	uint64_t at = next->sched.vruntime;
+
+	if (q->tree.first && (int64_t)(q->tree.first->key - at) < 0)
+		at = q->tree.first->key;
+	if ((int64_t)(at - q->vtime) > 0)
+		q->vtime = at;
+}
+
+/* At the end of a slice, or asked to: what waits in other queues counts, too. */
+static void balance(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t now)
+{
+	struct sched_cpu *c = &sched_cpus[cpu];
+	bool look = unlikely(c->look);
+
+	if (likely(now < c->slice_end && !look))
+		return;
+	c->look = false;
+	if (q->pool->nr_queues > 1)
+		look_elsewhere(q, cpu, prev);
+	if (q->tree.first && now >= c->slice_end)
+		show_head(q, vcpu_of(q->tree.first), now);
+}
+
+struct vcpu *share_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t now, uint64_t *until)
+{
+	struct sched_cpu *c = &sched_cpus[cpu];
+	struct vcpu *head, *next = prev;
+
+	if (prev)
+		balance(q, cpu, prev, now);
+	if (prev && !has_quota(prev, now)) {
+		prev->sched.parked = true;
+		next = prev = NULL;
+	}
+	head = sched_first(q, cpu);
+	if (!prev || !goes_on(q, c, prev, head, now)) {
+		next = take_first(q, cpu, now);
+		if (!next)
+			next = prev;
+		c->preempt = c->yielded = false;
+		c->slice_end = NEVER;
+		if (next && (prev || sched_first(q, cpu)))
+			c->slice_end = now + slice_of(q, next);
+	}
+	*until = NEVER;
+	c->weight = 0;
+	if (next) {
+		lift(next, c->floor);
+		keep_time(q, next);
+		c->vruntime = next->sched.vruntime;
+		c->charged = now;
+		c->weight = next->domain->sched_weight;
+		*until = c->slice_end;
+		if (unlikely(next->sched.taken))
+			*until = MIN(*until, now + (uint64_t)MAX(next->sched.quota, 0));
+	}
+	return next;
+}
