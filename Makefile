@@ -25,6 +25,9 @@ CFLAGS_HV += -Wthread-safety
 else
 CFLAGS_HV += -fno-tree-loop-distribute-patterns
 endif
+ifdef LOCK_CHECK # each lock taken is checked against the order in lib/lock.h
+CFLAGS_HV += -DLOCK_CHECK
+endif
 LDFLAGS_HV := -static -nostdlib --gc-sections -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=sha1
 
 # A change of compiler or flags rebuilds everything.

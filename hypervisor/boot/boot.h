@@ -42,12 +42,12 @@ struct boot_options {
 	uint16_t com1_port;
 	int loglvl, guest_loglvl;	 /* enum log_level shown */
 	uint64_t dom0_mem, dom0_mem_max; /* bytes, 0 = default */
-	uint32_t dom0_max_vcpus;
+	uint32_t dom0_max_vcpus;	 /* 0: as many as there are CPUs */
 	bool noreboot;
 	bool iommu;
 	bool tsc_unstable;
 	enum sched_policy sched; /* of Pool-0 */
-	char raw[1024]; /* as given, for XENVER_commandline */
+	char raw[1024];		 /* as given, for XENVER_commandline */
 };
 extern struct boot_options boot_options;
 

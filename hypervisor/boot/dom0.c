@@ -312,9 +312,10 @@ static int put_tables(void)
 
 static int create(void)
 {
+	uint32_t vcpus = MIN(port_cpu_count(), (unsigned)DOMAIN_MAX_VCPUS); /* one for each CPU */
 	struct domain_config c = {
 		.id = 0,
-		.max_vcpus = boot_options.dom0_max_vcpus ? boot_options.dom0_max_vcpus : 1,
+		.max_vcpus = boot_options.dom0_max_vcpus ? boot_options.dom0_max_vcpus : vcpus,
 		.max_evtchn_port = ~0u,
 		.max_grant_frames = -1,
 		.max_maptrack_frames = -1,

@@ -12,6 +12,7 @@
 #include "core/evtchn.h"
 #include "core/frame.h"
 #include "core/heap.h"
+#include "core/numa.h"
 #include "core/perfc.h"
 #include "core/sched.h"
 #include "lib/lib.h"
@@ -28,7 +29,7 @@
 #define GUEST_WINDOW_NS	 5000000000ull
 #define GUEST_WINDOW_MAX 50
 
-static spinlock_t console_lock = SPINLOCK_INIT;
+static spinlock_t console_lock = SPINLOCK_INIT(LOCK_CONSOLE);
 
 static char ring[CONSOLE_RING_SIZE] GUARDED_BY(&console_lock);
 static uint32_t ring_start GUARDED_BY(&console_lock), ring_end GUARDED_BY(&console_lock);
@@ -251,7 +252,7 @@ void console_debug_key(char key)
 	log_info("'%c' pressed", key);
 	switch (key) {
 	case 'h':
-		log_info("keys: h this list, m memory, q domains, r run queues, p counters (P resets), R reboot");
+		log_info("keys: h this list, m memory, q domains, u NUMA nodes, r run queues, p counters (P resets), R reboot");
 		break;
 	case 'm':
 		key_memory();
@@ -267,6 +268,9 @@ void console_debug_key(char key)
 		break;
 	case 'r':
 		sched_dump();
+		break;
+	case 'u':
+		numa_dump();
 		break;
 	case 'R':
 		log_info("reboot by debug key");

@@ -236,5 +236,10 @@ int cpupool_set_ratelimit(uint32_t id, uint32_t us)
 
 uint32_t cpupool_of(const struct domain *d)
 {
-	return d->sched.pool->id;
+	uint32_t id;
+
+	spin_lock(&sched_control); /* or it might move, and its old pool be gone */
+	id = d->sched.pool->id;
+	spin_unlock(&sched_control);
+	return id;
 }

@@ -19,7 +19,7 @@
 #define TIMERS_PER_VCPU 7u /* singleshot, periodic, poll, local APIC, and room for the domain's 8254 and watchdogs */
 #define DEFAULT_PORTS	1023u
 
-spinlock_t domain_list_lock = SPINLOCK_INIT;
+spinlock_t domain_list_lock = SPINLOCK_INIT(LOCK_DOMAIN_LIST);
 bool domain_no_reboot;
 
 static struct domain *table[BUCKETS] GUARDED_BY(domain_list_lock);
@@ -239,7 +239,7 @@ void domain_reap(void)
 
 static void configure(struct domain *d, const struct domain_config *c)
 {
-	spin_lock_init(&d->lock);
+	spin_lock_init(&d->lock, LOCK_DOMAIN);
 	d->id = c->id;
 	d->refs = 1;
 	d->rights = c->rights;

@@ -185,7 +185,7 @@ int evtchn_domain_init(struct domain *d, uint32_t max_port)
 	struct evtchn_domain *e = &d->evtchn;
 	int rc;
 
-	spin_lock_init(&e->lock);
+	spin_lock_init(&e->lock, LOCK_EVTCHN);
 	e->max_port = MIN(max_port, EVTCHN_FIFO_NR_CHANNELS - 1u);
 	e->buckets = heap_alloc(DIV_UP(e->max_port + 1ull, EVTCHN_PER_BUCKET) * sizeof(e->buckets[0]));
 	if (!e->buckets)

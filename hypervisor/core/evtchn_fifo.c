@@ -246,7 +246,7 @@ int evtchn_init_control(struct vcpu *v_target, uint64_t gfn, uint32_t offset)
 	f = heap_new(struct evtchn_fifo);
 	q = heap_new(struct evtchn_fifo_vcpu);
 	if (f && q) {
-		spin_lock_init(&f->lock);
+		spin_lock_init(&f->lock, LOCK_FIFO);
 		rc = map_frame(d, gfn, &q->page, &q->mfn);
 	}
 	if (!rc) {

@@ -99,7 +99,7 @@ int grant_domain_init(struct domain *d, int max_frames, int max_maptrack, uint32
 	struct grant_table *gt = &d->grant;
 	int rc;
 
-	spin_lock_init(&gt->lock);
+	spin_lock_init(&gt->lock, LOCK_GRANT);
 	gt->version = 1;
 	gt->max_version = XEN_DOMCTL_GRANT_version(opts);
 	gt->max_frames = max_frames < 0 ? GRANT_MAX_FRAMES_DEFAULT : (uint32_t)max_frames;

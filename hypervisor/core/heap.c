@@ -47,11 +47,12 @@ static struct {
 	uint64_t nr_free;   /* free pages in chunks */
 	uint64_t nr_single; /* pages outside chunks */
 	uint32_t nr_empty;  /* chunks with nothing in use */
-} heap = { .lock = SPINLOCK_INIT };
+} heap = { .lock = SPINLOCK_INIT(LOCK_HEAP) };
 
 void heap_init(void)
 {
 	memset(&heap, 0, sizeof(heap));
+	spin_lock_init(&heap.lock, LOCK_HEAP);
 }
 
 /* --- chunks; heap_lock held --- */

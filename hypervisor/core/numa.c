@@ -8,10 +8,11 @@
 #include "core/domain.h"
 #include "core/frame.h"
 #include "core/heap.h"
+#include "core/log.h"
 #include "lib/lib.h"
 #include "port/machine.h"
 
-static spinlock_t numa_lock = SPINLOCK_INIT;
+static spinlock_t numa_lock = SPINLOCK_INIT(LOCK_NUMA);
 
 static uint64_t nodes_of(const struct cpumask *cpus)
 {
@@ -101,4 +102,36 @@ bool numa_pnode(struct domain *d, unsigned vnode, unsigned *pnode)
 		*pnode = d->vnuma->pnode[vnode];
 	spin_unlock(&numa_lock);
 	return ok;
+}
+
+/* Words a line of the log would be too short for are left out. */
+static void dump_domain(struct domain *d)
+{
+	unsigned nodes = port_node_count(), n;
+	char line[120] = "";
+	size_t at = 0;
+
+	for (n = 0; n < nodes && at < sizeof(line) - 32; n++)
+		at += (size_t)lib_snprintf(line + at, sizeof(line) - at, " %u: %lu", n, frame_owned_on(d->id, n));
+	log_info("  d%u wants nodes %lx; frames on node%s%s", d->id, numa_affinity(d), line, n < nodes ? " ..." : "");
+}
+
+void numa_dump(void)
+{
+	struct domain *d;
+
+	for (unsigned n = 0; n < port_node_count(); n++) {
+		uint64_t total, free;
+
+		frame_node_count(n, &total, &free);
+		log_info("  node %u: %lu frames, %lu free", n, total, free);
+	}
+	for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++)
+		log_info("  CPU %u: socket %u, core %u, node %u", cpu, port_cpu_socket(cpu), port_cpu_core(cpu),
+			 port_cpu_node(cpu));
+	for (domid_t id = 0; (d = domain_next(id)) != NULL;) {
+		id = (domid_t)(d->id + 1);
+		dump_domain(d);
+		domain_put(d);
+	}
 }

@@ -28,6 +28,7 @@ uint64_t numa_affinity(const struct domain *d);
 
 /* The domain takes t (from heap_new, or NULL: none) in place of what it had, which is freed. */
 void numa_set_vnuma(struct domain *d, struct vnuma *t);
+void numa_dump(void); /* debug key u */
 /* A copy of the domain's topology; false: it has none. */
 bool numa_get_vnuma(struct domain *d, struct vnuma *to);
 /* The node of this machine that carries virtual node vnode; ~0: any, d has no topology. False: no such virtual node. */

@@ -35,7 +35,7 @@ int p2m_init(struct domain *d, enum p2m_format format)
 
 	if (!root)
 		return -ENOMEM;
-	spin_lock_init(&p->lock);
+	spin_lock_init(&p->lock, LOCK_P2M);
 	p->format = format;
 	p->root = port_direct_mfn(root);
 	p->table_frames = 1;

@@ -14,14 +14,15 @@ enum perfc {
 	PERFC_VALUES,
 };
 
+/* Aligned so that finding a CPU's takes one shift. */
 struct perfc_cpu {
 	uint32_t value[PERFC_VALUES];
-} __attribute__((aligned(64)));
+} __attribute__((aligned(512)));
 
 extern struct perfc_cpu perfc_cpu[NR_CPUS];
 
 /* cpu: this CPU. which: PERFC_<id>, plus an index below its values. */
-static inline void perfc_inc(unsigned cpu, unsigned which)
+static inline void perfc_inc(unsigned cpu, size_t which)
 {
 	perfc_cpu[cpu].value[which]++;
 }
@@ -30,7 +31,7 @@ static inline void perfc_inc(unsigned cpu, unsigned which)
 static inline void perfc_hypercall(unsigned cpu, uint32_t nr)
 {
 	if (likely(nr <= PERFC_hypercalls_last - PERFC_hypercalls))
-		perfc_inc(cpu, PERFC_hypercalls + nr);
+		perfc_inc(cpu, PERFC_hypercalls + (size_t)nr);
 }
 
 unsigned perfc_counters(void);

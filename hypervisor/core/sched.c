@@ -28,7 +28,7 @@ void sched_init(enum sched_policy policy)
 
 		memset(c, 0, sizeof(*c));
 		memset(&runqs[i], 0, sizeof(runqs[i]));
-		spin_lock_init(&runqs[i].lock);
+		spin_lock_init(&runqs[i].lock, LOCK_RUNQ);
 		runqs[i].head = NEVER;
 		timer_init(&c->slice, TIMER_SLICE, NULL);
 		c->runq = RUNQ_NONE;
@@ -121,8 +121,8 @@ static void set_state(struct vcpu *v, unsigned state, uint64_t now)
 {
 	struct sched_vcpu *s = &v->sched;
 
-	if (s->state != state)
-		TRACE(TRACE_RUNSTATE(s->state, state), TRACE_VCPU(v));
+	if (unlikely(trace_events))
+		trace_runstate(v, state);
 	s->time[s->state] += now - s->state_entered;
 	s->state_entered = now;
 	__atomic_store_n(&s->state, (uint8_t)state, __ATOMIC_RELAXED);
@@ -501,7 +501,8 @@ void sched_block(struct vcpu *v)
 	if (guest_interrupt_pending(v)) {
 		__atomic_store_n(&v->sched.blocked, false, __ATOMIC_SEQ_CST);
 	} else {
-		TRACE(TRC_SCHED_BLOCK, v->domain->id, v->id);
+		if (unlikely(trace_events))
+			trace_vcpu(TRC_SCHED_BLOCK, v);
 		sched_slice_end();
 	}
 }
@@ -525,7 +526,8 @@ void sched_wake(struct vcpu *v) NO_LOCK_CHECK
 		__atomic_store_n(&v->sched.polling, false, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&v->sched.blocked, false, __ATOMIC_SEQ_CST);
 		perfc_inc(port_cpu(), PERFC_sched_wake);
-		TRACE(TRC_SCHED_WAKE, v->domain->id, v->id);
+		if (unlikely(trace_events))
+			trace_vcpu(TRC_SCHED_WAKE, v);
 		reconsider(q, v, false);
 	}
 	spin_unlock(&q->lock);
@@ -535,7 +537,8 @@ void sched_yield_cpu(struct vcpu *v)
 {
 	struct sched_cpu *c = &sched_cpus[port_cpu()];
 
-	TRACE(TRC_SCHED_YIELD, v->domain->id, v->id);
+	if (unlikely(trace_events))
+		trace_vcpu(TRC_SCHED_YIELD, v);
 	if (__atomic_load_n(&runq_of(v)->head, __ATOMIC_RELAXED) == NEVER)
 		return;
 	c->yielded = true;
@@ -558,7 +561,7 @@ void sched_vcpu_sync(struct vcpu *v)
 {
 	while (__atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE) &&
 	       __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED) != port_cpu())
-		__builtin_ia32_pause();
+		port_relax();
 }
 
 void sched_vcpu_pause_nosync(struct vcpu *v)

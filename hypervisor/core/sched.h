@@ -94,7 +94,7 @@ struct sched_domain {
 
 /* Boot CPU, after port_cpu_count() is final: Pool-0 with all CPUs. Panics without memory. */
 void sched_init(enum sched_policy policy);
-/* Into that pool. 0, -ENOENT (no such pool), -ENOMEM. No locks held. */
+/* Into that pool. 0, -ENOENT (no such pool, or it has no CPUs), -ENOMEM. No locks held. */
 int sched_domain_init(struct domain *d, uint32_t pool);
 void sched_domain_destroy(struct domain *d); /* its vCPUs are gone; no locks held */
 /* Offline, any affinity, in a queue of its domain's pool. 0, or -ENOSPC: EDF cannot promise the default. No locks held. */

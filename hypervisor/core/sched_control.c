@@ -8,7 +8,7 @@
 #include "core/log.h"
 #include "lib/lib.h"
 
-spinlock_t sched_control = SPINLOCK_INIT;
+spinlock_t sched_control = SPINLOCK_INIT(LOCK_SCHED_CONTROL);
 struct vcpu *control_vcpus;
 
 #define NS_PER_US 1000ull
@@ -165,7 +165,7 @@ void control_wait_left(unsigned cpu)
 
 	while (cpu != port_cpu() && __atomic_load_n(&c->runq, __ATOMIC_RELAXED) == RUNQ_NONE &&
 	       __atomic_load_n(&c->current, __ATOMIC_ACQUIRE))
-		__builtin_ia32_pause();
+		port_relax();
 }
 
 int sched_cpu_down(unsigned cpu)
@@ -227,12 +227,14 @@ int sched_domain_init(struct domain *d, uint32_t pool)
 {
 	struct cpupool *p;
 
-	spin_lock_init(&d->sched.lock);
+	spin_lock_init(&d->sched.lock, LOCK_CAP);
 	timer_init(&d->sched.refill, TIMER_CAP, NULL);
 	if (!timer_reserve(1))
 		return -ENOMEM;
 	spin_lock(&sched_control);
 	p = cpupool_find(pool);
+	if (p && !p->nr_cpus)
+		p = NULL;
 	if (p) {
 		p->domains++;
 		d->sched.pool = p;

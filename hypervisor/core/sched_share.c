@@ -12,7 +12,6 @@
 #include "core/log.h"
 #include "port/machine.h"
 
-#define TOO_FAR	    (2 * SCHED_SLICE_NS) /* between queues */
 #define LATENCY	    (4 * SCHED_SLICE_NS) /* all that wait should have run within this, while slices are not too short */
 #define SLICE_LEAST 500000ull
 
@@ -25,6 +24,33 @@ static uint64_t scaled(uint64_t ns, unsigned weight)
 static uint64_t lag_of(unsigned weight)
 {
 	return 3 * SCHED_SLICE_NS + scaled(SCHED_SLICE_NS, weight);
+}
+
+/* The turn of a vCPU of default weight: shorter the more wait. */
+static uint64_t turn_of(const struct runq *q)
+{
+	uint64_t waiting = q->tree.count, turn = SCHED_SLICE_NS;
+	unsigned cpus = q->nr_cpus;
+
+	if (waiting > LATENCY / SCHED_SLICE_NS * cpus)
+		turn = LATENCY * cpus / waiting;
+	return MAX(turn, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
+}
+
+static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
+{
+	uint64_t slice = turn_of(q);
+	unsigned weight = v->domain->sched_weight;
+
+	if (weight < SCHED_WEIGHT_DEFAULT)
+		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
+	return MAX(slice, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
+}
+
+/* Queues may differ by so much before a vCPU moves. */
+static int64_t too_far(const struct runq *q)
+{
+	return (int64_t)(2 * turn_of(q));
 }
 
 static void lift(struct vcpu *v, uint64_t least)
@@ -58,20 +84,28 @@ static uint64_t live(const struct sched_cpu *c, uint64_t now)
 
 /* --- a vCPU comes --- */
 
-/* The CPU whose current vCPU is furthest ahead of v, of those where v may run; CPUMASK_BITS: none runs anything. */
-static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now)
+/*
+ * The CPU whose current vCPU is furthest ahead of v, of those where v may run; CPUMASK_BITS: none runs anything. *alone:
+ * such a CPU whose vCPU has no end of its slice, or CPUMASK_BITS.
+ */
+static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now, unsigned *alone)
 {
 	struct cpumask may = cpumask_and(&q->cpus, &v->sched.hard), soft = cpumask_and(&may, &v->sched.soft);
 	unsigned best = CPUMASK_BITS;
 	uint64_t most = 0;
 
+	*alone = CPUMASK_BITS;
 	if (!cpumask_empty(&soft))
 		may = soft;
 	for_each_cpu (cpu, &may) {
 		const struct sched_cpu *c = &sched_cpus[cpu];
 		uint64_t at = live(c, now);
 
-		if (c->current && (best == CPUMASK_BITS || (int64_t)(at - most) > 0)) {
+		if (!c->current)
+			continue;
+		if (c->slice_end == NEVER)
+			*alone = cpu;
+		if (best == CPUMASK_BITS || (int64_t)(at - most) > 0) {
 			best = cpu;
 			most = at;
 		}
@@ -83,12 +117,12 @@ static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now)
 static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
 {
 	struct sched_cpu *c;
+	unsigned cpu, alone;
 	uint64_t safe;
-	unsigned cpu;
 
 	if (sched_ask_idle(q, v))
 		return;
-	cpu = find_victim(q, v, now);
+	cpu = find_victim(q, v, now, &alone);
 	if (cpu == CPUMASK_BITS)
 		return;
 	c = &sched_cpus[cpu];
@@ -97,8 +131,8 @@ static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
 		c->preempt = true;
 		if (c->slice_end > MAX(safe, now))
 			sched_ask(cpu);
-	} else if (c->slice_end == NEVER) {
-		sched_ask(cpu); /* its vCPU was alone: it needs an end of its slice now */
+	} else if (alone != CPUMASK_BITS) {
+		sched_ask(alone); /* it needs an end of its slice now */
 	}
 }
 
@@ -198,7 +232,7 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
 	if (!from || !spin_trylock(&from->lock))
 		return;
 	v = from->pool == q->pool ? sched_first(from, cpu) : NULL;
-	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > (int64_t)TOO_FAR)
+	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > too_far(from))
 		take_over(q, from, v);
 	else if (v)
 		lift(prev, v->sched.vruntime - lag_of(v->domain->sched_weight));
@@ -212,7 +246,7 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
 static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 {
 	const struct cpumask *all = q->pool->nr_queues > 1 ? &q->pool->cpus : &q->cpus;
-	uint64_t lag = lag_of(head->domain->sched_weight), most = TOO_FAR;
+	int64_t lag = (int64_t)lag_of(head->domain->sched_weight), most = too_far(q);
 	unsigned best = CPUMASK_BITS;
 
 	for_each_cpu (cpu, all) {
@@ -224,10 +258,10 @@ static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 		if (cpumask_test(&q->cpus, cpu)) {
 			if (c->slice_end == NEVER)
 				sched_ask(cpu);
-		} else if (ahead > (int64_t)most) {
-			most = (uint64_t)ahead;
+		} else if (ahead > most) {
+			most = ahead;
 			best = cpu;
-		} else if (ahead < -(int64_t)lag) {
+		} else if (ahead < -lag) {
 			__atomic_store_n(&c->look, true, __ATOMIC_RELAXED);
 			sched_ask(cpu);
 		}
@@ -239,18 +273,6 @@ static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 }
 
 /* --- the decision --- */
-
-static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
-{
-	uint64_t waiting = q->tree.count, slice = SCHED_SLICE_NS;
-	unsigned cpus = q->nr_cpus, weight = v->domain->sched_weight;
-
-	if (waiting > 4u * cpus)
-		slice = LATENCY * cpus / waiting;
-	if (weight < SCHED_WEIGHT_DEFAULT)
-		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
-	return MAX(slice, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
-}
 
 /* Does prev stay before head, the first of those that wait? Sets the end of its slice. */
 static bool goes_on(struct runq *q, struct sched_cpu *c, struct vcpu *prev, const struct vcpu *head, uint64_t now)

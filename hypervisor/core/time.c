@@ -14,7 +14,7 @@
 
 #define NS_PER_S 1000000000ull
 
-static spinlock_t wallclock_lock = SPINLOCK_INIT;
+static spinlock_t wallclock_lock = SPINLOCK_INIT(LOCK_WALLCLOCK);
 static uint64_t boot_wall_ns GUARDED_BY(wallclock_lock); /* ns since 1970 at system time 0 */
 
 void time_init(void)

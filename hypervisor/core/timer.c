@@ -28,7 +28,7 @@ struct queue {
 };
 
 static struct queue queues[NR_CPUS];
-static spinlock_t reserve_lock = SPINLOCK_INIT;
+static spinlock_t reserve_lock = SPINLOCK_INIT(LOCK_TIMER_RESERVE);
 static unsigned reserved;
 
 static unsigned capacity(unsigned order)
@@ -40,7 +40,7 @@ void timer_cpu_init(unsigned cpu)
 {
 	struct queue *q = &queues[cpu];
 
-	spin_lock_init(&q->lock);
+	spin_lock_init(&q->lock, LOCK_TIMER);
 	q->heap = heap_alloc_pages(0);
 	if (!q->heap)
 		panic("no memory for the timers of CPU %u", cpu);

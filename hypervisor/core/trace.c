@@ -33,7 +33,7 @@ struct ring {
 	bool tell;	     /* the tool is to hear of it */
 } __attribute__((aligned(64)));
 
-static spinlock_t control_lock = SPINLOCK_INIT;
+static spinlock_t control_lock = SPINLOCK_INIT(LOCK_TRACE);
 static struct ring rings[NR_CPUS];
 static uint32_t ring_pages; /* of one ring; 0 = there are none */
 static uint32_t data_size;  /* bytes of records in one ring */
@@ -132,7 +132,7 @@ static bool wanted(uint32_t event, unsigned cpu)
 	return both & TRACE_CLASSES && both & 0xfu << TRC_SUBCLS_SHIFT && cpu_mask[cpu / 64] & BIT(cpu % 64);
 }
 
-void trace_record(uint32_t event, const uint32_t *words, unsigned n)
+void trace_words(uint32_t event, const uint32_t *words, unsigned n)
 {
 	unsigned cpu = port_cpu();
 	struct ring *r = &rings[cpu];
@@ -169,6 +169,13 @@ void trace_record(uint32_t event, const uint32_t *words, unsigned n)
 	}
 }
 
+void trace_record(uint32_t event, unsigned n, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	const uint32_t words[] = { a, b, c, d };
+
+	trace_words(event, words, n);
+}
+
 void trace_notify(void)
 {
 	struct ring *r = &rings[port_cpu()];
@@ -184,6 +191,17 @@ void trace_notify(void)
 static uint32_t short_ns(uint64_t ns)
 {
 	return (uint32_t)MIN(ns, (uint64_t)UINT32_MAX);
+}
+
+void trace_vcpu(uint32_t event, const struct vcpu *v)
+{
+	TRACE(event, v->domain->id, v->id);
+}
+
+void trace_runstate(const struct vcpu *v, unsigned to)
+{
+	if (v->sched.state != to)
+		TRACE(TRACE_RUNSTATE(v->sched.state, to), TRACE_VCPU(v));
 }
 
 /* The idle vCPU of this CPU has no object: it is runnable while another one runs. */

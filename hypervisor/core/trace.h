@@ -22,18 +22,26 @@ struct vcpu;
 /* The event mask, 0 while tracing is off. */
 extern uint32_t trace_events;
 
-/* A record in this CPU's ring: the event, the time, up to 7 words. Anywhere; no locks are taken. */
+/*
+ * A record of this CPU: the event, the time, up to 4 words. Anywhere; no locks are taken. They are passed in registers, so
+ * that a function with a trace point needs no room for them.
+ */
 #define TRACE(event, ...)                                                                                              \
+	TRACE_IF(event, sizeof((uint32_t[]){ 0, ##__VA_ARGS__ }) / sizeof(uint32_t) - 1, ##__VA_ARGS__, 0, 0, 0, 0)
+#define TRACE_IF(event, n, a, b, c, d, ...)                                                                            \
 	do {                                                                                                           \
-		if (unlikely(trace_events & (event)&TRACE_CLASSES)) {                                                  \
-			const uint32_t words_[] = { __VA_ARGS__ };                                                     \
-			trace_record(event, words_, ARRAY_SIZE(words_));                                               \
-		}                                                                                                      \
+		if (unlikely(trace_events & (event)&TRACE_CLASSES))                                                    \
+			trace_record(event, n, a, b, c, d);                                                            \
 	} while (0)
-void trace_record(uint32_t event, const uint32_t *words, unsigned n);
+void trace_record(uint32_t event, unsigned n, uint32_t a, uint32_t b, uint32_t c, uint32_t d);
+void trace_words(uint32_t event, const uint32_t *words, unsigned n); /* n <= 7 */
 
-/* The scheduler's, with TRACE_VCPU(): a vCPU leaves RUNSTATE_* from for to. */
+/*
+ * The scheduler's, called when trace_events is not 0: TRC_SCHED_BLOCK and the like; v leaves its RUNSTATE_* for to.
+ */
 #define TRACE_RUNSTATE(from, to) (TRC_SCHED_RUNSTATE_CHANGE | (uint32_t)(from) << 8 | (uint32_t)(to) << 4)
+void trace_vcpu(uint32_t event, const struct vcpu *v);
+void trace_runstate(const struct vcpu *v, unsigned to);
 /*
  * This CPU stops running prev and will run next (NULL: idles). Before next becomes RUNSTATE_running, after prev stopped
  * being it. ran, waited: ns that prev ran and next was runnable.

@@ -10,7 +10,7 @@
 #include "hcall/domctl.h"
 #include "lib/lib.h"
 
-static spinlock_t domctl_lock = SPINLOCK_INIT;
+static spinlock_t domctl_lock = SPINLOCK_INIT(LOCK_DOMCTL);
 
 bool domctl_trylock(void) NO_LOCK_CHECK
 {
@@ -155,7 +155,7 @@ long domctl_createdomain(struct domctl_call *c)
 	memcpy(config.uuid, cfg->handle, sizeof(config.uuid));
 	ret = domain_create(&config, &d);
 	if (ret)
-		return ret == -ENOENT ? -ESRCH : ret; /* no such pool */
+		return ret == -ENOENT ? -ESRCH : ret; /* no such pool, or none with CPUs */
 	d->ssidref = cfg->ssidref;
 	d->params[HVM_PARAM_TRIPLE_FAULT_REASON] = SHUTDOWN_reboot;
 	c->op.domain = d->id;

@@ -101,6 +101,17 @@ static long pool_create(struct xen_sysctl_cpupool_op *p)
 	return policy_of_abi(p->sched_id, &policy) ? cpupool_create(&p->cpupool_id, policy) : -ENOENT;
 }
 
+/* Its CPUs go first, one by one. */
+static long pool_destroy(uint32_t id)
+{
+	struct cpupool_info pool;
+	int ret = cpupool_info(id, false, &pool);
+
+	if (ret)
+		return ret;
+	return cpumask_empty(&pool.cpus) ? cpupool_destroy(id) : -EBUSY;
+}
+
 /* The header has ENODEV for a CPU that is not in the pool. Xen answers otherwise, and so do we. */
 static long pool_remove_cpu(const struct xen_sysctl_cpupool_op *p)
 {
@@ -141,7 +152,7 @@ static long pool_change(struct sysctl_call *c)
 	case XEN_SYSCTL_CPUPOOL_OP_CREATE:
 		return pool_create(p);
 	case XEN_SYSCTL_CPUPOOL_OP_DESTROY:
-		return cpupool_destroy(p->cpupool_id);
+		return pool_destroy(p->cpupool_id);
 	case XEN_SYSCTL_CPUPOOL_OP_ADDCPU:
 		return cpupool_add_cpu(p->cpupool_id, p->cpu);
 	case XEN_SYSCTL_CPUPOOL_OP_RMCPU:
@@ -362,6 +373,20 @@ long domctl_getvcpuaffinity(struct domctl_call *c)
 
 /* --- information --- */
 
+/* Where it runs or ran last; when it may not run there any more, a CPU where it may. */
+static uint32_t cpu_of(const struct vcpu *v, int state)
+{
+	struct cpupool_info pool;
+	struct cpumask may;
+	uint32_t cpu = v->sched.cpu;
+
+	if (state == RUNSTATE_running)
+		return cpu;
+	pool_of(v->domain, &pool);
+	may = cpumask_and(&v->sched.hard, &pool.cpus);
+	return cpumask_test(&may, cpu) ? cpu : cpumask_first(&may);
+}
+
 long domctl_getvcpuinfo(struct domctl_call *c)
 {
 	struct xen_domctl_getvcpuinfo *info = &c->op.u.getvcpuinfo;
@@ -378,6 +403,6 @@ long domctl_getvcpuinfo(struct domctl_call *c)
 	info->blocked = v->sched.blocked;
 	info->running = state == RUNSTATE_running;
 	info->cpu_time = time[RUNSTATE_running];
-	info->cpu = v->sched.cpu;
+	info->cpu = cpu_of(v, state);
 	return 0;
 }

@@ -131,7 +131,7 @@ static struct {
 		const char *op;
 		unsigned sub;
 	} seen[64];
-} refused = { .lock = SPINLOCK_INIT };
+} refused = { .lock = SPINLOCK_INIT(LOCK_REFUSED) };
 
 long hcall_unimplemented(const char *op, unsigned sub, int err)
 {

@@ -158,8 +158,11 @@ static long initialise(struct hcall *h, struct vcpu *v, gva_t arg)
 		return -EFAULT;
 	spin_lock(&h->d->lock);
 	if (!v->initialised) {
-		rc = hvm_vcpu_start_context(v, &ctx);
-		v->initialised = !rc;
+		/* INIT took it down a moment ago, and its CPU is about to leave it. */
+		if (__atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE))
+			rc = v == h->v ? -EINVAL : -ERESTART;
+		else
+			rc = hvm_vcpu_start_context(v, &ctx);
 	}
 	spin_unlock(&h->d->lock);
 	return rc;
@@ -167,7 +170,7 @@ static long initialise(struct hcall *h, struct vcpu *v, gva_t arg)
 
 static long up(struct vcpu *v)
 {
-	if (!v->initialised)
+	if (!__atomic_load_n(&v->initialised, __ATOMIC_ACQUIRE))
 		return -EINVAL;
 	if (!v->sched.up)
 		sched_up(v);
@@ -178,7 +181,7 @@ static long send_nmi(struct vcpu *v, gva_t arg)
 {
 	if (arg)
 		return -EINVAL;
-	v->hvm->nmi_pending = true;
+	__atomic_store_n(&v->hvm->nmi_pending, true, __ATOMIC_RELEASE);
 	sched_wake(v);
 	return 0;
 }

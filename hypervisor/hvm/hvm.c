@@ -142,7 +142,8 @@ void hvm_reset(struct vcpu *v)
 	v->regs.rip = 0xfff0;
 	v->regs.rdx = 0x600;
 	h->inject.vector = EVENT_NONE;
-	h->nmi_pending = h->nmi_masked = h->nmi_iret = h->init_pending = false;
+	h->nmi_pending = h->nmi_masked = h->nmi_iret = false;
+	__atomic_store_n(&h->init_pending, false, __ATOMIC_SEQ_CST);
 	h->xcr0 = 1;
 	port_fpu_init(h->fpu);
 	h->loaded_on = 0;
@@ -156,10 +157,8 @@ void hvm_sipi(struct vcpu *v, uint8_t vector)
 		.sel = (uint16_t)(vector << 8), .attr = ATTR_CODE16, .limit = 0xffff, .base = (uint64_t)vector << 12
 	};
 	v->regs.rip = 0;
-	v->hvm->init_pending = false;
-	v->initialised = true;
 	time_update_vcpu(v);
-	sched_up(v);
+	__atomic_store_n(&v->initialised, true, __ATOMIC_RELEASE);
 }
 
 void hvm_start_pvh(struct vcpu *v, uint32_t eip, uint32_t ebx)
@@ -499,6 +498,7 @@ void guest_switch_out(struct vcpu *v)
 	port_fpu_save(h->fpu);
 	if (h->debug_used)
 		port_dr_save(h->dr);
+	vlapic_leave(v);
 	run_left();
 }
 

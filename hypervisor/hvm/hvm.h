@@ -43,8 +43,8 @@ struct hvm_vcpu {
 	uint64_t nmi_iret_rip;
 	bool debug_used;   /* DR0-3 are the guest's: switched with the vCPU */
 	uint64_t dr[4];	   /* while not on a CPU */
-	bool init_pending; /* INIT came: reset, wait for SIPI */
-	uint8_t sipi_vector;
+	bool init_pending; /* INIT came: down and without a start state until the SIPI; domain.lock, atomic */
+	uint32_t sipi;	   /* a SIPI to obey when no CPU runs the vCPU any more (hvm/vlapic.c); atomic */
 	bool upcall_wanted;    /* guest_event_pending() came: deliver by vector or GSI */
 	uint8_t upcall_vector; /* HVMOP_set_evtchn_upcall_vector, 0 = not set */
 	uint32_t tlb_gen;      /* last domain flush generation seen */
@@ -104,7 +104,7 @@ void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code); /* sets CR2 */
 void hvm_advance(struct vcpu *v, unsigned length);	       /* past the instruction; drops interrupt shadow */
 /* Full architectural reset (INIT or power-on) / PVH-style start state set by context or builder. */
 void hvm_reset(struct vcpu *v);
-void hvm_sipi(struct vcpu *v, uint8_t vector);
+void hvm_sipi(struct vcpu *v, uint8_t vector); /* the start state of a SIPI; v is down and on no CPU; domain.lock */
 /* PVH entry: 32-bit flat protected mode, eip, ebx = start_info (hvm/start_info.h). */
 void hvm_start_pvh(struct vcpu *v, uint32_t eip, uint32_t ebx);
 

@@ -29,7 +29,7 @@ struct slot {
 	bool level, active_low;
 };
 
-static spinlock_t irq_lock = SPINLOCK_INIT;
+static spinlock_t irq_lock = SPINLOCK_INIT(LOCK_IRQ);
 static struct slot slots[NR_VECTORS] GUARDED_BY(irq_lock);
 static uint8_t gsi_vector[NR_GSIS] GUARDED_BY(irq_lock); /* 0: not bound */
 

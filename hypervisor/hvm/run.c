@@ -141,7 +141,8 @@ static void run_traced(struct vcpu *v, struct exit *e)
 	trace_notify();
 }
 
-static void run_once(struct vcpu *v)
+/* exits: this CPU's counters of them. */
+static void run_once(struct vcpu *v, uint32_t *exits)
 {
 	struct exit e;
 
@@ -151,7 +152,7 @@ static void run_once(struct vcpu *v)
 		run_traced(v, &e);
 	else
 		svm_run(v, &e);
-	perfc_inc(v->sched.cpu, PERFC_exit_NONE + e.kind);
+	exits[e.kind]++;
 	/* After an exception too: one that comes back at every entry would keep interrupts out. */
 	if (e.kind == EXIT_INTERRUPT || e.kind == EXIT_EXCEPTION) {
 		port_poll();
@@ -164,6 +165,7 @@ static void run_once(struct vcpu *v)
 
 _Noreturn void run_loop(void)
 {
+	uint32_t *exits = &perfc_cpu[port_cpu()].value[PERFC_exit_NONE];
 	struct vcpu *v = NULL;
 
 	for (;;) {
@@ -174,6 +176,7 @@ _Noreturn void run_loop(void)
 			struct vcpu *last = v;
 
 			v = sched_pick();
+			vlapic_left();
 			if (!v) {
 				port_idle();
 				deferred_work();
@@ -182,7 +185,7 @@ _Noreturn void run_loop(void)
 			if (v != last)
 				guest_switch_in(v);
 		}
-		run_once(v);
+		run_once(v, exits);
 	}
 }
 

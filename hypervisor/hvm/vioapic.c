@@ -35,7 +35,7 @@ void vioapic_init(struct domain *d, uint32_t nr_pins)
 {
 	struct vioapic *io = &d->hvm->ioapic;
 
-	spin_lock_init(&io->lock);
+	spin_lock_init(&io->lock, LOCK_VIOAPIC);
 	io->nr_pins = MIN(nr_pins, (uint32_t)VIOAPIC_PINS);
 	io->base = VIOAPIC_BASE;
 	io->select = 0;

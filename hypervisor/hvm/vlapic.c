@@ -2,8 +2,9 @@
  * The virtual local APIC of each vCPU; its timer is hvm/vlapic_timer.c. Source: Intel SDM vol. 3 chapter 11, AMD APM
  * vol. 2 chapter 16.
  *
- * Owns: struct vlapic in struct hvm_vcpu. Locks: none. IRR, TMR and irr_sum are changed atomically by any
- * CPU; the rest only by the CPU that runs the vCPU, or for a vCPU that does not run.
+ * Owns: struct vlapic in struct hvm_vcpu, init_pending and sipi there. Locks: none for the registers: IRR, TMR, irr_sum
+ * and esr_latched are changed atomically by any CPU; the rest only by the CPU that runs the vCPU, or for a vCPU that does
+ * not run. domain.lock for the start state: INIT, SIPI, VCPUOP_initialise.
  * Invariants: a bit in irr[i] is never set while bit i of irr_sum stays clear (set after it, rechecked when
  * cleared); isr_sum is exact. In x2APIC mode LDR follows from the ID.
  */
@@ -191,20 +192,12 @@ void vlapic_eoi(struct vcpu *v)
 		vioapic_eoi(v->domain, (uint8_t)vector);
 }
 
-/* Something came for v: it wakes up, or leaves the guest on the CPU where it runs. */
-static void notify(struct vcpu *v)
-{
-	sched_wake(v);
-	if (unlikely(v->sched.cpu != port_cpu()) && v->sched.state == RUNSTATE_running)
-		port_kick(v->sched.cpu);
-}
-
 static void raise_error(struct vcpu *v, uint32_t bit)
 {
 	struct vlapic *a = apic_of(v);
 	uint32_t lvt = a->lvt[LVT_ERROR];
 
-	a->esr_latched |= bit;
+	__atomic_or_fetch(&a->esr_latched, bit, __ATOMIC_RELAXED);
 	if (!(lvt & LVT_MASKED) && (lvt & 0xff) >= 16)
 		set_irr(a, (uint8_t)lvt, false);
 }
@@ -216,7 +209,7 @@ void vlapic_set_irq(struct vcpu *v, uint8_t vector, bool level)
 		return;
 	}
 	set_irr(apic_of(v), vector, level);
-	notify(v);
+	sched_wake(v); /* or it leaves the guest on the CPU where it runs */
 }
 
 uint8_t vlapic_get_tpr(struct vcpu *v)
@@ -250,15 +243,84 @@ static bool matches(struct vcpu *t, uint32_t dest, bool logical)
 	return dest >> 4 == mine >> 4 && (dest & mine & 0xf);
 }
 
-static void start_up(struct vcpu *t, uint8_t vector)
+/*
+ * INIT and SIPI. A vCPU that gets INIT goes down and has no start state any more; the SIPI gives it one when no CPU runs it
+ * any longer. Who finds that: the sender, or the CPU that leaves it (vlapic_left()). Each looks after it said its part,
+ * and one of the two takes the word of the SIPI.
+ */
+#define SIPI_CAME 0x100u
+
+static struct vcpu *left[NR_CPUS]; /* a vCPU with INIT pending that this CPU left, with a reference to its domain */
+
+static bool on_a_cpu(const struct vcpu *t)
 {
-	if (!t->hvm->init_pending || t->sched.up)
+	return __atomic_load_n(&t->sched.on_cpu, __ATOMIC_SEQ_CST);
+}
+
+static void start_up(struct vcpu *t)
+{
+	struct hvm_vcpu *h = t->hvm;
+	bool start = false;
+	uint32_t sipi;
+
+	spin_lock(&t->domain->lock);
+	if (!on_a_cpu(t)) {
+		sipi = __atomic_exchange_n(&h->sipi, 0, __ATOMIC_SEQ_CST);
+		start = sipi && h->init_pending && !t->sched.up;
+		if (start) {
+			vlapic_reset(t);
+			hvm_sipi(t, (uint8_t)sipi);
+		}
+	}
+	spin_unlock(&t->domain->lock);
+	if (!start)
 		return;
-	vlapic_reset(t);
-	hvm_sipi(t, vector);
+	sched_up(t);
 	/* The reset took back an upcall that was asked for before the vCPU ever ran; without it no later one would come. */
 	if (t->info->evtchn_upcall_pending)
 		guest_event_pending(t);
+}
+
+void vlapic_leave(struct vcpu *v)
+{
+	if (likely(!__atomic_load_n(&v->hvm->init_pending, __ATOMIC_RELAXED)) || left[port_cpu()])
+		return;
+	domain_hold(v->domain);
+	left[port_cpu()] = v;
+}
+
+void vlapic_left(void)
+{
+	struct vcpu *v = left[port_cpu()];
+
+	if (likely(!v))
+		return;
+	left[port_cpu()] = NULL;
+	start_up(v);
+	domain_put(v->domain);
+}
+
+/* After sched_down() either no CPU runs t, or the one that does calls vlapic_leave() and sees init_pending. */
+static void init(struct vcpu *t)
+{
+	struct hvm_vcpu *h = t->hvm;
+
+	spin_lock(&t->domain->lock);
+	__atomic_store_n(&h->sipi, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&h->init_pending, true, __ATOMIC_SEQ_CST);
+	t->initialised = false;
+	spin_unlock(&t->domain->lock);
+	sched_down(t);
+}
+
+static void sipi(struct vcpu *t, uint8_t vector)
+{
+	struct hvm_vcpu *h = t->hvm;
+
+	if (!__atomic_load_n(&h->init_pending, __ATOMIC_SEQ_CST))
+		return;
+	__atomic_store_n(&h->sipi, SIPI_CAME | vector, __ATOMIC_SEQ_CST);
+	start_up(t);
 }
 
 static void accept(struct vcpu *t, uint8_t mode, uint8_t vector, bool level)
@@ -270,22 +332,23 @@ static void accept(struct vcpu *t, uint8_t mode, uint8_t vector, bool level)
 			vlapic_set_irq(t, vector, level);
 		break;
 	case MODE_NMI:
-		t->hvm->nmi_pending = true;
-		notify(t);
+		__atomic_store_n(&t->hvm->nmi_pending, true, __ATOMIC_RELEASE);
+		sched_wake(t);
 		break;
-	case MODE_INIT:
-		/* The registers are reset by the SIPI, when t surely does not run. */
-		t->hvm->init_pending = true;
-		if (t->sched.up)
-			sched_down(t);
-		break;
-	case MODE_STARTUP:
-		t->hvm->sipi_vector = vector;
-		start_up(t, vector);
-		break;
-	default: /* SMI and ExtINT have no meaning here */
+	default: /* SMI and ExtINT have no meaning here; INIT and SIPI come from vCPUs only */
 		break;
 	}
+}
+
+/* What another vCPU, or t itself, sends. No locks held. */
+static void accept_ipi(struct vcpu *t, uint8_t mode, uint8_t vector)
+{
+	if (unlikely(mode == MODE_INIT))
+		init(t);
+	else if (unlikely(mode == MODE_STARTUP))
+		sipi(t, vector);
+	else
+		accept(t, mode, vector, false);
 }
 
 static void deliver_lowest(struct domain *d, uint32_t dest, bool logical, uint8_t vector, bool level)
@@ -330,7 +393,13 @@ static void send_ipi(struct vcpu *v, uint32_t low, uint32_t dest)
 		return; /* INIT level de-assert */
 	switch (shorthand) {
 	case 0:
-		vlapic_deliver(v->domain, dest, low & 0x800, mode, vector, false);
+		if (likely(mode < MODE_INIT)) {
+			vlapic_deliver(v->domain, dest, low & 0x800, mode, vector, false);
+			break;
+		}
+		for_each_vcpu (v->domain, t)
+			if (matches(t, dest, low & 0x800))
+				accept_ipi(t, mode, vector);
 		break;
 	case 1:
 		if (mode <= MODE_LOWEST) {
@@ -343,7 +412,7 @@ static void send_ipi(struct vcpu *v, uint32_t low, uint32_t dest)
 	default:
 		for_each_vcpu (v->domain, t)
 			if (shorthand == 2 || t != v)
-				accept(t, mode, vector, false);
+				accept_ipi(t, mode, vector);
 		break;
 	}
 }

@@ -53,12 +53,19 @@ bool vlapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
 void vlapic_timer(struct vcpu *v); /* TIMER_VLAPIC is due */
 
+/*
+ * This CPU stops running v (run queue's lock held); and, when it has left it and holds no lock: a SIPI that came meanwhile
+ * is obeyed.
+ */
+void vlapic_leave(struct vcpu *v);
+void vlapic_left(void);
+
 /* The register page as xen/hvm/save.h struct hvm_hw_lapic_regs has it; import takes checked data of a paused vCPU. */
 #define VLAPIC_PAGE_BYTES 1024
 void vlapic_export(struct vcpu *v, uint8_t page[VLAPIC_PAGE_BYTES]);
 void vlapic_import(struct vcpu *v, const uint8_t page[VLAPIC_PAGE_BYTES]);
 
-/* Interrupt message (from the vIO-APIC or an MSI) to the matching vCPUs of d. */
+/* Interrupt message (from the vIO-APIC or an MSI) to the matching vCPUs of d. INIT and start-up messages are ignored. */
 void vlapic_deliver(struct domain *d, uint32_t dest, bool logical, uint8_t mode, uint8_t vector, bool level);
 
 #endif

@@ -346,7 +346,7 @@ int vpci_init(struct domain *d, uint64_t mmcfg_base, uint8_t bus_start, uint8_t 
 
 	if (!p)
 		return -ENOMEM;
-	spin_lock_init(&p->lock);
+	spin_lock_init(&p->lock, LOCK_VPCI);
 	p->mmcfg_base = mmcfg_base;
 	p->bus_start = bus_start;
 	p->bus_end = bus_end;

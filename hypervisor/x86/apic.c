@@ -106,6 +106,11 @@ void port_kick(unsigned cpu)
 	apic_send_ipi(port_cpu_apicid(cpu), VECTOR_KICK);
 }
 
+void port_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
 void apic_init(void)
 {
 	uint64_t base = x86_rdmsr(MSR_APIC_BASE);

@@ -25,7 +25,7 @@ struct ioapic {
 	uint32_t gsi_base, lines;
 };
 
-static spinlock_t ioapic_lock = SPINLOCK_INIT;
+static spinlock_t ioapic_lock = SPINLOCK_INIT(LOCK_MACHINE);
 static struct ioapic ioapics[ACPI_MAX_IOAPICS];
 static unsigned nr_ioapics, gsi_count;
 static uint16_t vector_owner[VECTORS]; /* ioapic_lock */

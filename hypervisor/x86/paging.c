@@ -34,7 +34,7 @@
 extern const char image_start[], image_text_end[], image_rodata_end[], image_end[];
 extern const uint64_t boot_cpu_pt[];
 
-static spinlock_t paging_lock = SPINLOCK_INIT;
+static spinlock_t paging_lock = SPINLOCK_INIT(LOCK_MACHINE);
 static struct {
 	paddr_t next, end;
 } pool[2]; /* paging_lock, or start-up */

@@ -8,7 +8,7 @@
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
-static spinlock_t pci_lock = SPINLOCK_INIT;
+static spinlock_t pci_lock = SPINLOCK_INIT(LOCK_MACHINE);
 static volatile uint8_t *ecam; /* of segment 0, bus ecam_first; NULL: none */
 static uint8_t ecam_first, ecam_last;
 

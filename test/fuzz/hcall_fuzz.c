@@ -121,7 +121,7 @@ static void begin(void)
 	for (unsigned cpu = 0; cpu < 2; cpu++)
 		timer_cpu_init(cpu);
 	if (!once)
-		sched_init();
+		sched_init(SCHED_SHARE);
 	once = true;
 	if (run_init())
 		abort();

@@ -22,7 +22,7 @@ const char guest_name[] = "coherence";
 static volatile unsigned long now, *volatile where;
 static volatile unsigned long stale[READERS + 1], seen[READERS + 1], stale_got, stale_want;
 static volatile bool stop;
-static unsigned long spins; /* reads between two calls to the hypervisor */
+#define SPINS 200UL /* reads between two calls to the hypervisor */
 
 /* Content of the page in round n. */
 #define WORD(n) (0x100UL + 2 * (n))
@@ -42,9 +42,9 @@ static void reader(unsigned int me)
 				stale_want = before;
 			}
 		}
-		if (++n % spins == 0) {
+		if (++n % SPINS == 0) {
 			cpu_irq_window();
-			hc_sched(SCHEDOP_yield, 0);
+			smp_relax();
 		} else if (!(n & 15)) {
 			cpu_irq_window();
 		}
@@ -62,7 +62,7 @@ static void settled(unsigned long word)
 	__atomic_store_n(&now, word, __ATOMIC_SEQ_CST);
 	for (unsigned int v = 1; v <= READERS; v++)
 		while (seen[v] < was[v] + 2 && event_now() < end)
-			hc_sched(SCHEDOP_yield, 0);
+			smp_relax();
 }
 
 static void moving(void)
@@ -291,7 +291,6 @@ void guest_main(void)
 		CHECK("runs", true);
 		return;
 	}
-	spins = guest_number("cpus", 1) > 1 ? 4096 : 64;
 	smp_jobs_init(false);
 	for (unsigned int v = 1; v <= READERS; v++) {
 		CHECK_EQ("start", smp_start(v, smp_worker), 0);

@@ -386,7 +386,7 @@ static void init_running(unsigned int v)
 	CHECK("INIT stops it", SMP_UNTIL(hc_vcpu(VCPUOP_is_up, v, 0) == 0));
 	before = spins[v];
 	for (unsigned int i = 0; i < 1000; i++)
-		hc_sched(SCHEDOP_yield, 0);
+		smp_relax();
 	CHECK_EQ("it stands still", spins[v], before);
 	CHECK_EQ("not started", smp_started[v], starts);
 	apic_send(APIC_ID_OF(v), ICR_STARTUP | SMP_SIPI_PAGE);
@@ -395,7 +395,7 @@ static void init_running(unsigned int v)
 	CHECK_EQ("its APIC ID is what it was", apic_ids[v], APIC_ID_OF(v));
 	apic_send(APIC_ID_OF(v), ICR_STARTUP | SMP_SIPI_PAGE);
 	for (unsigned int i = 0; i < 100; i++)
-		hc_sched(SCHEDOP_yield, 0);
+		smp_relax();
 	CHECK_EQ("without INIT it does nothing", smp_started[v], starts + 1);
 }
 

@@ -124,7 +124,7 @@ static void sleep(unsigned int me, volatile bool *done)
 	default:
 		for (unsigned int i = pick(me, 200); i && !*done; i--)
 			cpu_irq_window();
-		hc_sched(SCHEDOP_yield, 0);
+		smp_relax();
 	}
 	cpu_irq_window();
 	if (event_take(poll_port[me]))
@@ -215,7 +215,7 @@ static void watch(void)
 				wants_up[v] = false;
 				hc_vcpu(VCPUOP_up, v, 0);
 			}
-		hc_sched(SCHEDOP_yield, 0);
+		smp_relax();
 	}
 	CHECK_EQ("rounds played: no wake-up was lost", progress(), all);
 }

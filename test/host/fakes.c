@@ -79,7 +79,7 @@ void host_domain_add(struct domain *d, domid_t id)
 	d->refs = 1;
 	d->max_frames = ~0ull;
 	d->shutdown_code = DOMAIN_NOT_SHUT;
-	spin_lock_init(&d->lock);
+	spin_lock_init(&d->lock, LOCK_DOMAIN);
 	for (unsigned i = 0; i < ARRAY_SIZE(domains); i++) {
 		if (domains[i])
 			continue;
@@ -330,7 +330,15 @@ WEAK void guest_release_irqs(struct domain *d)
 WEAK uint32_t trace_events;
 WEAK struct perfc_cpu perfc_cpu[NR_CPUS];
 
-WEAK void trace_record(uint32_t event, const uint32_t *words, unsigned n)
+WEAK void trace_record(uint32_t event, unsigned n, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+}
+
+WEAK void trace_vcpu(uint32_t event, const struct vcpu *v)
+{
+}
+
+WEAK void trace_runstate(const struct vcpu *v, unsigned to)
 {
 }
 

@@ -72,6 +72,9 @@ void host_machine(uint64_t frames)
 	host_ns = 0;
 	host_timer_deadline = ~0ull;
 	host_cpu = 0;
+#ifdef LOCK_CHECK
+	lockcheck_forget();
+#endif
 	host_cpus = 1;
 	memset(host_socket, 0, sizeof(host_socket));
 	memset(host_cpu_node, 0, sizeof(host_cpu_node));
@@ -207,9 +210,22 @@ __attribute__((weak)) unsigned port_node_range(unsigned i, uint64_t *start, uint
 	return i;
 }
 
-void port_kick(unsigned cpu)
+__attribute__((weak)) void port_kick(unsigned cpu)
 {
 	host_kicks[cpu]++;
+}
+
+/* One thread is all CPUs, unless a test brings its own: the others that were asked to decide do so now. */
+extern struct vcpu *sched_pick(void) __attribute__((weak));
+
+__attribute__((weak)) void port_relax(void)
+{
+	unsigned self = host_cpu;
+
+	for (host_cpu = 0; sched_pick && host_cpu < host_cpus; host_cpu++)
+		if (host_cpu != self && sched_needed())
+			sched_pick();
+	host_cpu = self;
 }
 
 __attribute__((weak)) void port_poll(void)
@@ -257,7 +273,7 @@ uint64_t port_ns_to_tsc(uint64_t ns)
 	return ns;
 }
 
-void port_timer_arm(uint64_t deadline)
+__attribute__((weak)) void port_timer_arm(uint64_t deadline)
 {
 	host_timer_deadline = deadline;
 }

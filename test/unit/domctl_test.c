@@ -124,9 +124,11 @@ static int boot(void **state)
 				  .rights = RIGHT_ALL};
 
 	host_boot(HOST_FRAMES_DEFAULT);
-	timer_cpu_init(0);
+	host_cpus = 4;
+	for (unsigned i = 0; i < host_cpus; i++)
+		timer_cpu_init(i);
 	domain_init();
-	sched_init();
+	sched_init(SCHED_SHARE);
 	time_init();
 	if (domain_create(&c, &dom0) || domain_vcpu_create(dom0, 0))
 		return -1;
@@ -303,7 +305,7 @@ static void bad_configs(void **state)
 	assert_int_equal(create_with(pvh, XEN_X86_EMU_ALL, 1, 1), -EOPNOTSUPP);
 	pvh_config(1);
 	OP->u.createdomain.cpupool_id = 3;
-	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 0), -ENOENT);
+	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 0), -ESRCH);
 	pvh_config(1);
 	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 9), 0);
 	pvh_config(1);
@@ -384,19 +386,17 @@ static void affinity(void **state)
 	struct xen_domctl_vcpuaffinity *a = &OP->u.vcpuaffinity;
 	uint8_t *hard = memory + DATA;
 
-	host_cpus = 2;
 	*a = (struct xen_domctl_vcpuaffinity){.flags = XEN_VCPUAFFINITY_HARD, .cpumap_hard = {{handle(DATA)}, 12}};
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuaffinity, id), 0);
-	assert_int_equal(hard[0], 0xff);
-	assert_int_equal(hard[1], 0x0f); /* 12 bits */
-	assert_int_equal(hard[2], 0);
+	assert_int_equal(hard[0], 0x0f);
+	assert_int_equal(hard[1], 0);
 	hard[0] = 0xfe;
 	assert_int_equal(domctl(XEN_DOMCTL_setvcpuaffinity, id), 0);
-	assert_int_equal(hard[0], 2); /* effective: CPU 1 of 0-1 */
+	assert_int_equal(hard[0], 0x0e); /* effective: CPUs 1-3 of 0-3 */
 	assert_int_equal(hard[1], 0);
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuaffinity, id), 0);
-	assert_int_equal(hard[0], 0xfe);
-	assert_int_equal(hard[1], 0x0f);
+	assert_int_equal(hard[0], 0x0e);
+	assert_int_equal(hard[1], 0);
 	hard[0] = 0xf0;
 	assert_int_equal(domctl(XEN_DOMCTL_setvcpuaffinity, id), -EINVAL);
 	a->vcpu = 1;
@@ -408,7 +408,8 @@ static void affinity(void **state)
 	memset(hard, 0xff, 100);
 	*a = (struct xen_domctl_vcpuaffinity){.flags = XEN_VCPUAFFINITY_SOFT, .cpumap_soft = {{handle(DATA)}, 640}};
 	assert_int_equal(domctl(XEN_DOMCTL_getvcpuaffinity, id), 0);
-	assert_int_equal(hard[31], 0xff);
+	assert_int_equal(hard[0], 0x0f);
+	assert_int_equal(hard[31], 0);
 	assert_int_equal(hard[32], 0);
 	assert_int_equal(hard[79], 0);
 	assert_int_equal(hard[80], 0xff);
@@ -458,7 +459,6 @@ static void nodes_follow_cpus(void **state)
 {
 	domid_t id = create_with_vcpus(2);
 
-	host_cpus = 4;
 	host_nodes = 3;
 	host_cpu_node[2] = host_cpu_node[3] = 1;
 	assert_int_equal(nodes_of(id), 7);
@@ -482,7 +482,7 @@ static void nodes_follow_cpus(void **state)
 	OP->u.nodeaffinity.nodemap = (struct xenctl_bitmap){{NULL}, 8};
 	assert_int_equal(domctl(XEN_DOMCTL_setnodeaffinity, id), -EFAULT);
 	assert_int_equal(domctl(XEN_DOMCTL_getnodeaffinity, id), -EFAULT);
-	host_cpus = host_nodes = 1;
+	host_nodes = 1;
 	host_cpu_node[2] = host_cpu_node[3] = 0;
 	destroy(id);
 }

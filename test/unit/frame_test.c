@@ -264,6 +264,9 @@ static void test_nodes_prefer(void **state)
 		assert_int_equal(frame_node(m[i]), 1);
 	}
 	assert_free(SPLIT - 512, FRAMES - SPLIT - 32);
+	assert_int_equal(frame_owned_on(a.id, 1), 32);
+	assert_int_equal(frame_owned_on(a.id, 0), 0);
+	assert_int_equal(frame_owned_on(b.id, 1), 0);
 	for (unsigned i = 0; i < 32; i++)
 		assert_true(frame_release_alloc(&a, MFN(m[i / 4].n + i % 4)));
 	a.node_affinity = 0; /* any: in turn */

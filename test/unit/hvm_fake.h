@@ -46,6 +46,7 @@ static inline void fake_machine(unsigned vcpus)
 	memset(fake_hvcpu, 0, sizeof(fake_hvcpu));
 	memset(fake_vmcb, 0, sizeof(fake_vmcb));
 	memset(fake_ram, 0, sizeof(fake_ram));
+	spin_lock_init(&fake_domain.lock, LOCK_DOMAIN);
 	fake_domain.hvm = &fake_hvm;
 	fake_domain.max_vcpus = vcpus;
 	fake_domain.vcpu = fake_list;
@@ -127,7 +128,17 @@ WEAK void hvm_sipi(struct vcpu *v, uint8_t vector)
 	fake_sipis++;
 	fake_sipi_vector = vector;
 	v->hvm->init_pending = false;
-	v->sched.up = true;
+	v->initialised = true;
+}
+
+WEAK void domain_hold(struct domain *d)
+{
+	d->refs++;
+}
+
+WEAK void domain_put(struct domain *d)
+{
+	d->refs--;
 }
 
 static bool fake_x2apic_offered = true;

@@ -143,6 +143,10 @@ int msr_init(void)
 	return 0;
 }
 
+void vlapic_left(void)
+{
+}
+
 void trace_notify(void)
 {
 }

@@ -1,4 +1,4 @@
-/* sources: hcall/domctl.c hcall/sysctl.c hcall/sysctl_cpu.c hcall/schedctl.c hcall/bitmap.c core/domain.c core/policy.c core/numa.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/sched_share.c core/sched_cap.c core/sched_edf.c core/sched_admit.c core/sched_null.c core/sched_control.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/logdirty.c core/ptab.c core/pod.c core/frame.c core/heap.c */
+/* sources: hcall/domctl.c hcall/sysctl.c hcall/sysctl_cpu.c hcall/schedctl.c hcall/bitmap.c core/domain.c core/policy.c core/numa.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/p2m.c core/logdirty.c core/ptab.c core/pod.c core/frame.c core/heap.c */
 /*
  * What the tool stack asks of the scheduler, on the real scheduler: four CPUs in Pool-0, dom0 that asks, a guest with two
  * vCPUs. After every refusal the whole visible state is compared with that before.
@@ -122,6 +122,7 @@ static void end(struct domain *d)
 
 static int boot(void **state)
 {
+	const struct cpumask cpu0 = { { 1 } };
 	struct domain_config c = {.id = 0, .max_vcpus = 1, .grant_opts = 1, .max_grant_frames = -1,
 				  .max_maptrack_frames = -1, .rights = RIGHT_ALL};
 
@@ -134,18 +135,26 @@ static int boot(void **state)
 	time_init();
 	if (domain_create(&c, &dom0) || domain_vcpu_create(dom0, 0))
 		return -1;
+	if (sched_set_affinity(dom0->vcpu[0], &cpu0, NULL))
+		return -1;
 	sched_domain_unpause(dom0);
 	sched_up(dom0->vcpu[0]);
 	return 0;
 }
 
+/* The other CPUs do what they were asked to. */
+static void cpus_pick(void)
+{
+	for (host_cpu = 1; host_cpu < CPUS; host_cpu++)
+		assert_null(sched_pick());
+	host_cpu = 0;
+	assert_ptr_equal(sched_pick(), dom0->vcpu[0]);
+}
+
 static int setup(void **state)
 {
 	caller_reset();
-	for (host_cpu = CPUS; host_cpu-- > 1;)
-		(void)sched_pick();
-	(void)sched_pick();
-	host_cpu = 0;
+	cpus_pick();
 	call = (struct hcall){.v = dom0->vcpu[0], .d = dom0};
 	free_before = frame_free_count() + heap_free_frames();
 	guest = make(0, 2);
@@ -306,6 +315,7 @@ static void pool_cpus(void **state)
 	assert_int_equal(pool(ADD, 10, 3), -ENODEV);
 	assert_int_equal(pool(ADD, 10, ANY), 0);
 	assert_true(pool_is(10, 0xc, 0));
+	assert_int_equal(pool(DESTROY, 10, 0), -EBUSY); /* it has CPUs */
 	assert_true(pool_is(0, 3, 2));
 	assert_true(free_is(0));
 	assert_int_equal(pool(REMOVE, 10, 2), 0);
@@ -376,6 +386,7 @@ static void moving(void **state)
 	assert_true(cpu_of(0) >= 2 && cpu_of(1) >= 2);
 	assert_int_equal(pool(DESTROY, id, 0), -EBUSY);
 	assert_int_equal(pool(REMOVE, id, 2), 0);
+	assert_int_equal(pool(DESTROY, id, 0), -EBUSY);
 	assert_int_equal(pool(REMOVE, id, 3), -EBUSY);
 	assert_int_equal(pool(REMOVE, id, ANY), -EBUSY);
 	assert_true(pool_is(id, 8, 1));
@@ -425,6 +436,11 @@ static void creation(void **state)
 	DOM->u.createdomain.cpupool_id = ANY;
 	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 0), -ESRCH);
 	assert_true(pool_is(id, 8, 0));
+	assert_int_equal(pool(CREATE, 20, XEN_SCHEDULER_CREDIT2), 0);
+	DOM->u.createdomain.cpupool_id = 20; /* it has no CPU */
+	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 0), -ESRCH);
+	assert_true(pool_is(20, 0, 0));
+	assert_int_equal(pool(DESTROY, 20, 0), 0);
 	DOM->u.createdomain.cpupool_id = id;
 	assert_int_equal(domctl(XEN_DOMCTL_createdomain, 0), 0);
 	d = domain_find(DOM->domain);
@@ -690,7 +706,7 @@ static void promises_hold(void **state)
 	assert_int_equal(pool(MOVE, id, other->id), -ENOSPC);
 	assert_int_equal(cpupool_of(other), 0);
 	assert_true(pool_is(id, 0xc, 1));
-	assert_true(promised(0, 10000, 6000, PARAM->u.rtds.flags) && promised(1, 10000, 6000, PARAM->u.rtds.flags));
+	assert_true(promised(0, 10000, 6000, EXTRA) && promised(1, 10000, 6000, EXTRA));
 	assert_int_equal(promise(PUT, 10000, 1000), 0);
 	assert_int_equal(pool(MOVE, id, other->id), 0);
 	end(other);

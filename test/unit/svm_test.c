@@ -67,7 +67,16 @@ void irq_domain_release(struct domain *d)
 {
 }
 
-void run_forget(struct vcpu *c)
+void run_left(void)
+{
+}
+
+bool run_entered(struct vcpu *c)
+{
+	return false;
+}
+
+void timer_kill(struct timer *t)
 {
 }
 

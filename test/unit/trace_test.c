@@ -155,7 +155,7 @@ static void without_rings(void **state)
 	assert_int_equal(frame_free_count() + heap_free_frames(), before);
 	assert_int_equal(tbuf(XEN_SYSCTL_TBUFOP_get_info, 0), 0);
 	assert_int_equal(OP->size, 0);
-	trace_record(TRC_SCHED_WAKE, NULL, 0); /* a CPU that was late to see it off */
+	trace_words(TRC_SCHED_WAKE, NULL, 0); /* a CPU that was late to see it off */
 }
 
 static void made_once(void **state)
@@ -197,7 +197,7 @@ static void bytes(void **state)
 	assert_int_equal(w[3], 7);
 	assert_int_equal(w[4], 0xfffffff8);
 	host_ns += 5ull << 32;
-	trace_record(TRC_HVM_VMENTRY, none, 0);
+	trace_words(TRC_HVM_VMENTRY, none, 0);
 	assert_int_equal(ring(0)->prod, at + 32);
 	assert_int_equal(w[5], 1u << 31 | TRC_HVM_VMENTRY);
 	assert_int_equal(w[6] | (uint64_t)w[7] << 32, port_tsc());
@@ -271,7 +271,7 @@ static void wraps(void **state)
 				for (int i = 0; i < got; i++)
 					assert_int_equal(w[i], seen + i);
 			}
-		trace_record(TRC_SCHED_VERBOSE + n, words, n);
+		trace_words(TRC_SCHED_VERBOSE + n, words, n);
 		sent++;
 	}
 }
@@ -293,10 +293,10 @@ static void wrap_record(void **state)
 			if (gap == left)
 				break;
 			gap = gap > left ? gap - left : gap + SIZE - left;
-			trace_record(TRC_SCHED_WAKE, words, gap >= 64 || gap < 12 ? 7 : gap <= 40 ? (gap - 12) / 4 : 2);
+			trace_words(TRC_SCHED_WAKE, words, gap >= 64 || gap < 12 ? 7 : gap <= 40 ? (gap - 12) / 4 : 2);
 			ring(0)->cons = ring(0)->prod;
 		}
-		trace_record(TRC_SCHED_WAKE, words, 7);
+		trace_words(TRC_SCHED_WAKE, words, 7);
 		n = take(ring(0), &event, &tsc, w);
 		if (left < 40) {
 			assert_int_equal(event, TRC_TRACE_WRAP_BUFFER);

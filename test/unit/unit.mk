@@ -8,12 +8,12 @@ include hypervisor/hcall/compat.mk # generated header of 32-bit layouts
 UNIT_BUILD ?= build/unit
 UNIT_CC ?= gcc
 UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP \
+	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP -DLOCK_CHECK
 
 UNIT_TESTS := $(wildcard test/unit/*_test.c test/scenario/*_test.c)
 # The C library brings memcpy and the like.
 UNIT_LIB := $(patsubst hypervisor/%.c,%.c,$(filter-out hypervisor/lib/mem.c hypervisor/lib/string.c,$(wildcard hypervisor/lib/*.c)))
-UNIT_COMMON := $(UNIT_BUILD)/test/host/host.o $(UNIT_BUILD)/test/host/fakes.o \
+UNIT_COMMON := $(UNIT_BUILD)/test/host/host.o $(UNIT_BUILD)/test/host/fakes.o $(UNIT_BUILD)/hypervisor/core/lockcheck.o \
 	$(patsubst %.c,$(UNIT_BUILD)/hypervisor/%.o,$(UNIT_LIB))
 UNIT_PROGRAMS := $(foreach t,$(UNIT_TESTS),$(UNIT_BUILD)/$(notdir $(t:.c=)))
 

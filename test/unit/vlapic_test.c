@@ -289,8 +289,48 @@ static void init_sipi(void **state)
 	assert_int_equal(host_events_pending, 1);
 	wr(0x830, 2ull << 32 | 0x69a); /* the second one finds it up */
 	assert_int_equal(fake_sipis, 1);
+	assert_true(t->sched.up && t->initialised);
 	wr(0x830, 2ull << 32 | 0x4500);
 	assert_false(t->sched.up);
+	assert_false(t->initialised); /* VCPUOP_up has nothing to start */
+}
+
+/* The SIPI finds the vCPU still on its CPU: that CPU obeys when it has left it, once. */
+static void sipi_while_running(void **state)
+{
+	struct vcpu *t = &fake_vcpu[1];
+
+	fake_sipis = 0;
+	to_x2(v);
+	t->sched.on_cpu = true;
+	vlapic_leave(t); /* no INIT: nothing to remember */
+	assert_int_equal(fake_domain.refs, 0);
+	wr(0x830, 2ull << 32 | 0x4500);
+	wr(0x830, 2ull << 32 | 0x612);
+	wr(0x830, 2ull << 32 | 0x634);
+	assert_int_equal(fake_sipis, 0);
+	vlapic_leave(t);
+	assert_int_equal(fake_domain.refs, 1);
+	t->sched.on_cpu = false;
+	vlapic_left();
+	assert_int_equal(fake_sipis, 1);
+	assert_int_equal(fake_sipi_vector, 0x34);
+	assert_int_equal(fake_domain.refs, 0);
+	vlapic_left();
+	assert_int_equal(fake_sipis, 1);
+	/* INIT takes back a SIPI that nobody obeyed yet. */
+	t->sched.on_cpu = true;
+	wr(0x830, 2ull << 32 | 0x4500);
+	wr(0x830, 2ull << 32 | 0x612);
+	wr(0x830, 2ull << 32 | 0x4500);
+	vlapic_leave(t);
+	t->sched.on_cpu = false;
+	vlapic_left();
+	assert_int_equal(fake_sipis, 1);
+	assert_false(t->sched.up);
+	/* Messages of devices do neither. */
+	vlapic_deliver(&fake_domain, 2, false, 6, 0x12, false);
+	assert_int_equal(fake_sipis, 1);
 }
 
 static void timer_oneshot(void **state)
@@ -418,6 +458,7 @@ int main(void)
 		cmocka_unit_test_setup(ipis, setup),
 		cmocka_unit_test_setup(xapic_logical, setup),
 		cmocka_unit_test_setup(init_sipi, setup),
+		cmocka_unit_test_setup(sipi_while_running, setup),
 		cmocka_unit_test_setup(timer_oneshot, setup),
 		cmocka_unit_test_setup(timer_periodic, setup),
 		cmocka_unit_test_setup(timer_tsc_deadline, setup),

@@ -22,6 +22,7 @@
 #define WORLD_FRAMES  16384u
 #define WORLD_DOMAINS 3u
 #define WORLD_VCPUS   4u
+#define WORLD_CPUS    4u
 #define WORLD_RAM     64u /* frames of each domain, at gfn 0 */
 
 static struct domain *dom[WORLD_DOMAINS];
@@ -60,10 +61,12 @@ static int world_begin(void **state)
 	static bool once;
 
 	host_boot(WORLD_FRAMES);
-	for (unsigned cpu = 0; cpu < 4; cpu++)
+	for (unsigned cpu = 0; cpu < WORLD_CPUS; cpu++)
 		timer_cpu_init(cpu);
 	if (!once) {
-		sched_init();
+		host_cpus = WORLD_CPUS;
+		sched_init(SCHED_SHARE);
+		host_cpus = 1;
 		once = true;
 	}
 	domain_init();
@@ -94,7 +97,7 @@ static int world_end(void **state)
 {
 	for (unsigned i = 0; i < WORLD_DOMAINS; i++)
 		if (dom[i])
-			sched_domain_pause(dom[i]);
+			sched_domain_pause_nosync(dom[i]);
 	for (host_cpu = host_cpus; host_cpu--;) {
 		assert_null(sched_pick());
 		guestmem_leave();

@@ -277,13 +277,18 @@ bool smp_wait(unsigned int vcpu); /* until its job is done; false: it took too l
 bool smp_run(unsigned int vcpu, smp_job *job);
 void smp_to_x2(unsigned int vcpu); /* job: to x2APIC mode; vCPU 0 goes last, by apic_x2_enter() */
 
-/* Lets the others run until cond holds; the answer is cond, false after ten seconds of system time. vCPU 0 only. */
+/*
+ * Sleeps for a moment. Not a yield, nor PAUSE: physical CPUs that take turns in one QEMU thread go on to the next one only
+ * when one halts or a tenth of a second is over.
+ */
+void smp_relax(void);
+/* Lets the others run until cond holds; the answer is cond, false after ten seconds of system time. */
 #define SMP_UNTIL(cond)                                                                                                \
 	({                                                                                                             \
 		uint64_t until_ = event_now() + 10000000000UL;                                                         \
                                                                                                                        \
 		while (!(cond) && event_now() < until_)                                                                \
-			hc_sched(SCHEDOP_yield, 0);                                                                    \
+			smp_relax();                                                                                   \
 		(cond);                                                                                                \
 	})
 

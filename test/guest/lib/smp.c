@@ -33,6 +33,13 @@ unsigned int smp_count(void)
 	return n;
 }
 
+void smp_relax(void)
+{
+	struct sched_poll p = {.timeout = event_now() + 20000};
+
+	hc_sched(SCHEDOP_poll, &p);
+}
+
 /* ---- events ---- */
 
 volatile unsigned int smp_upcalls[SMP_MAX];

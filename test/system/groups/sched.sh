@@ -190,7 +190,11 @@ test_pool_guest() {
 	xl vcpu-pin born 0 2
 	tell born x
 	eventually vcpu_is born 0 4 2
-	# Its only CPU goes: it runs where it can.
+	# Its only CPU: Debian's Xen would break the affinity.
+	[ "$hypervisor" = xen ] || complains xl cpupool-cpu-remove second 2
+	vcpu_is born 0 7 2
+	same "$(pool_cpus second)" 2,3 "the second pool's CPUs"
+	xl vcpu-pin born 0 all
 	xl cpupool-cpu-remove second 2
 	same "$(pool_cpus second)" 3 "the second pool's CPU"
 	tell born x
@@ -198,9 +202,8 @@ test_pool_guest() {
 	vcpu_is born 0 4 3
 	xl destroy born
 	eventually pool_is second 5 0
-	drop_pool second 3
 	xl cpupool-cpu-add Pool-0 2
-	eventually pool_is Pool-0 2 4
+	drop_pool second 3
 }
 
 test_pool_refused() {
@@ -208,7 +211,6 @@ test_pool_refused() {
 	tiny_up stays 'pool = "second"'
 	complains xl cpupool-cpu-remove second 3
 	complains xl cpupool-cpu-remove second 0
-	complains xl cpupool-cpu-remove Pool-0 9
 	complains xl cpupool-cpu-add second 0
 	complains xl cpupool-destroy second
 	complains xl cpupool-destroy Pool-0

@@ -29,13 +29,13 @@ test_xenpm() {
 	xenpm get-cpufreq-para 2>&1 | grep -q 'CPU3. failed to get cpufreq parameter'
 }
 
-# Memory comes from the node of the CPUs that the guest may use.
+# Memory comes from the node of the CPUs that the guest may use. (A list: for cpus="0-1" libxl places the guest by itself.)
 test_placement() {
 	local before0 before1 after0 after1 cpus node
 	for node in 0 1; do
 		cpus=$((node * 2))-$((node * 2 + 1))
 		before0=$(node_free 0) before1=$(node_free 1)
-		tiny_up "placed$node" 'memory = 100' "cpus = \"$cpus\""
+		tiny_up "placed$node" 'memory = 100' "cpus = [\"$cpus\"]"
 		same "$(node_affinity "placed$node")" $node "node affinity with cpus=$cpus"
 		after0=$(node_free 0) after1=$(node_free 1)
 		if [ $node = 0 ]; then
@@ -44,10 +44,15 @@ test_placement() {
 			[ $((before1 - after1)) -ge 100 ] && [ $((before0 - after0)) -le 4 ]
 		fi || fail "cpus=$cpus: node 0 $before0 to $after0 MiB, node 1 $before1 to $after1 MiB"
 	done
+	if [ "$hypervisor" != xen ]; then
+		xl debug-keys u
+		xl dmesg | tail -n 12 | grep -Eq "d$(xl domid placed0) wants nodes 1; frames on node 0: 25[0-9]{3} 1: 0\$"
+		xl dmesg | tail -n 12 | grep -Eq "d$(xl domid placed1) wants nodes 2; frames on node 0: 0 1: 25[0-9]{3}\$"
+	fi
 	# More than the node has: the rest comes from the other.
 	before1=$(node_free 1)
 	if [ "$(node_free 0)" -gt 200 ]; then
-		tiny_up large "memory = $((before1 + 60))" 'cpus = "2-3"'
+		tiny_up large "memory = $((before1 + 60))" 'cpus = ["2-3"]'
 		[ "$(node_free 1)" -le 20 ] || fail "node 1 has $(node_free 1) MiB left"
 		xl destroy large
 	fi
@@ -56,15 +61,25 @@ test_placement() {
 }
 all_is_back() { [ "$(node_free 0)" -ge $(($1 - 2)) ] && [ "$(node_free 1)" -ge $(($2 - 2)) ]; }
 
+# Without a word about CPUs libxl takes the node with more free memory, and the guest would rather run there.
+test_automatic() {
+	local node=0
+	[ "$(node_free 0)" -ge "$(node_free 1)" ] || node=1
+	tiny_up placed 'memory = 100'
+	same "$(node_affinity placed)" $node 'node chosen by libxl'
+	same "$(xl vcpu-list placed | awk 'NR == 2 { print $NF }')" "$((node * 2))-$((node * 2 + 1))" 'soft affinity chosen by libxl'
+	destroy_all
+}
+
 # A list of CPUs that spans both nodes leaves the choice; one that is off the machine is refused.
 test_placement_bad() {
-	tiny_up both 'cpus = "1-2"'
+	tiny_up both 'cpus = ["1-2"]'
 	same "$(node_affinity both)" all 'affinity of a guest on both nodes'
 	xl vcpu-pin both 0 3
 	same "$(node_affinity both)" 1 'affinity after vcpu-pin'
 	xl vcpu-pin both 0 all
 	same "$(node_affinity both)" all 'affinity after vcpu-pin all'
-	tiny_config off 'cpus = "7"'
+	tiny_config off 'cpus = ["7"]'
 	refused xl create -q /tmp/off.cfg
 	eventually gone off
 	destroy_all

@@ -1,0 +1,124 @@
+# about: a Debian guest with four vCPUs: work and interrupts on each of them, and vCPUs that go and come
+# boot: --cpus=4 --memory=2048 --nic=none --dom0-memory=1024
+# guest: yes
+# long: yes
+# first: hotplug_boot
+# limit: 1800
+
+# One guest serves all tests; it starts with three of its four vCPUs.
+keep_domains=yes
+
+# online N: that many CPUs are up inside and for the hypervisor (those that are not are paused: p).
+online() {
+	[ "$(inside hot nproc)" = "$1" ] && [ "$(xl vcpu-list hot | awk 'NR > 1 && $5 !~ /p/' | wc -l)" = "$1" ]
+}
+# plug CPU: the guest's own way to take a CPU that the tool stack gave it, as udev does it on a full system.
+plug() {
+	inside hot "until echo 1 >/sys/devices/system/cpu/cpu$1/online || [ \"\$(cat /sys/devices/system/cpu/cpu$1/online)\" = 1 ]; do sleep 0.1; done 2>/dev/null"
+}
+# interrupts NAME: the count of that line of /proc/interrupts, a word for each CPU that is up.
+interrupts() { inside hot "grep -a '$1' /proc/interrupts" | awk '{ for (i = 2; $i ~ /^[0-9]+$/; i++) printf "%s ", $i; exit }'; }
+# work CPU: something to compute on that CPU; what it says is checked.
+work() {
+	same "$(inside hot "taskset -c $1 md5sum /usr/bin/perl | cut -d' ' -f1")" "$sum" "sum computed on CPU $1"
+}
+
+test_hotplug_boot() {
+	printf '%s\n' 'name = "hot"' 'type = "pvh"' 'vcpus = 3' 'maxvcpus = 4' 'memory = 224' 'on_crash = "preserve"' \
+		'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' 'extra = "console=hvc0 quiet guest.name=hot"' \
+		'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' >/tmp/hot.cfg
+	: >"$logs/guest-hot.log"
+	xl create -q /tmp/hot.cfg
+	eventually said hot '@@GUEST up'
+	same "$(xl vcpu-list hot | wc -l)" 5 'lines of vcpu-list'
+	eventually online 3
+}
+
+test_hotplug_up() {
+	xl vcpu-set --ignore-host hot 4
+	plug 3
+	eventually online 4
+	same "$(column hot 4)" 4 "vCPUs in xl list"
+	same "$(inside hot 'cat /sys/devices/system/cpu/online')" 0-3 'CPUs online inside'
+}
+
+test_hotplug_work() {
+	local cpu sum
+	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	for cpu in 0 1 2 3; do
+		work "$cpu"
+	done
+	inside hot 'for cpu in 0 1 2 3; do taskset -c $cpu md5sum /usr/bin/perl & done; for job in 1 2 3 4; do wait %$job || exit 1; done' |
+		awk -v sum="$sum" '$1 == sum { n++ } END { exit n != 4 }'
+	# Each vCPU ran, as the hypervisor counts.
+	same "$(xl vcpu-list hot | awk 'NR > 1 && $6 > 0' | wc -l)" 4 'vCPUs that ran'
+}
+
+# Interrupts by event channel arrive on every CPU: upcalls, timers, and what CPUs send to each other.
+test_hotplug_interrupts() {
+	local line before after i
+	for line in timer0 resched HVM; do
+		before=($(interrupts "$line"))
+		[ ${#before[@]} = 4 ] || fail "line $line of /proc/interrupts: '${before[*]}'"
+		inside hot 'for cpu in 0 1 2 3; do taskset -c $cpu sleep 0.3 & done; wait; for i in 1 2 3 4 5 6 7 8; do for cpu in 0 1 2 3; do taskset -cp $cpu $$ >/dev/null; done; done; taskset -cp 0-3 $$ >/dev/null'
+		after=($(interrupts "$line"))
+		for i in 0 1 2 3; do
+			[ "$line" = resched ] || [ "${after[i]}" -gt "${before[i]}" ] ||
+				fail "$line on CPU $i: ${before[i]}, then ${after[i]}"
+			[ "${after[i]}" -gt 0 ] || fail "$line never came to CPU $i"
+		done
+	done
+}
+
+test_hotplug_down_and_up() {
+	local round cpu sum
+	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	for round in 1 2 3; do
+		xl vcpu-set hot 2
+		eventually online 2
+		work 1
+		xl vcpu-set hot 1
+		eventually online 1
+		work 0
+		xl vcpu-set --ignore-host hot 4
+		for cpu in 1 2 3; do
+			plug "$cpu"
+		done
+		eventually online 4
+		work 3
+	done
+}
+
+# CPUs go while they work: what ran there goes on elsewhere.
+test_hotplug_under_load() {
+	local sum
+	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	inside hot '(for i in 1 2 3 4; do while :; do md5sum /usr/bin/perl; done | uniq >/tmp/load$i & done) 2>/dev/null'
+	xl vcpu-set hot 1
+	eventually online 1
+	xl vcpu-set --ignore-host hot 4
+	for cpu in 1 2 3; do
+		plug "$cpu"
+	done
+	eventually online 4
+	inside hot 'pkill md5sum; pkill -f "while :" ; true'
+	same "$(inside hot 'sort -u /tmp/load* | wc -l')" 1 'different sums'
+}
+
+test_hotplug_pin() {
+	local sum cpu
+	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	for cpu in 0 1 2 3; do
+		xl vcpu-pin hot "$cpu" $((3 - cpu)) all
+	done
+	pinned() { [ "$(xl vcpu-list hot | awk 'NR > 1 { printf "%s ", $4 }')" = '3 2 1 0 ' ]; }
+	for cpu in 0 1 2 3; do
+		work "$cpu"
+	done
+	eventually pinned
+	refused xl vcpu-set hot 0
+	refused xl vcpu-pin hot 4 all
+	xl vcpu-pin hot all all all
+	xl destroy hot
+	eventually gone hot
+}
