@@ -213,6 +213,11 @@ case_memory_40g() { # sparse: QEMU reserves nothing for it
 	ram_above $((34 << 20))
 	kept 150000
 }
+case_tcg_heartbeat() { # x86/tcg.c
+	start '' -m 1G
+	once "QEMU's TCG found: the 8254 is a second heartbeat, for interrupts that it loses$"
+	silent 'cannot be bound'
+}
 case_cpus() {
 	start '' -m 1G -smp 4
 	says '^\(GSM\) 4 CPUs online$'

@@ -62,9 +62,10 @@ cpu_used() {
 }
 
 # boot LIMIT LAUNCH-OPTION...: runs QEMU to its end; afterwards $ended is yes when it ended by itself, and
-# $cpu the CPU seconds it took. A hypervisor that has stopped itself is not waited for.
+# $cpu the CPU seconds it took. A hypervisor that has stopped itself is not waited for, nor a dom0 that has been silent for
+# longer than any test may take.
 boot() {
-	local limit=$1 log=$work/serial.log before
+	local limit=$1 log=$work/serial.log before size=0 spoke=$SECONDS
 	shift
 	: >"$log"
 	cpu_used
@@ -77,6 +78,14 @@ boot() {
 		if grep -aqE 'Panic on CPU|GOSSAMER STOPPED' "$log"; then
 			sleep 2
 			ended='the hypervisor stopped'
+			kill $qemu 2>/dev/null || true
+			break
+		fi
+		if [ "$(stat -c %s "$log")" != "$size" ]; then
+			size=$(stat -c %s "$log")
+			spoke=$SECONDS
+		elif [ $((SECONDS - spoke)) -gt 800 ]; then
+			ended="dom0 was silent for $((SECONDS - spoke)) s"
 			kill $qemu 2>/dev/null || true
 			break
 		fi
