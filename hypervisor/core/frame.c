@@ -28,9 +28,9 @@
 #define WORD_REF       BIT(20)
 #define WORD_REFS_MASK (0xfffffffull << 20)
 
-/* Free: type 0-2, order 3-7, previous 8-35, next 36-63. */
+/* Free: FRAME_FREE 0, order 1-5, previous 6-34, next 35-63: frames below 2 TiB. */
 #define FREE_INSIDE 31u
-#define NIL	    0xfffffffull
+#define NIL	    0x1fffffffull
 
 static struct {
 	spinlock_t lock;
@@ -62,6 +62,7 @@ static inline uint64_t word_used(enum frame_type type, uint16_t owner, uint64_t 
 	return (uint64_t)type | (uint64_t)owner << WORD_OWNER | refs * WORD_REF;
 }
 
+/* Of a free word no more than that it is odd. */
 static inline enum frame_type word_type(uint64_t w)
 {
 	return (enum frame_type)(w & WORD_TYPE);
@@ -74,22 +75,22 @@ static inline uint16_t word_owner(uint64_t w)
 
 static inline uint64_t word_free(unsigned order, uint64_t prev, uint64_t next)
 {
-	return FRAME_FREE | (uint64_t)order << 3 | prev << 8 | next << 36;
+	return FRAME_FREE | (uint64_t)order << 1 | prev << 6 | next << 35;
 }
 
 static inline unsigned free_order(uint64_t w)
 {
-	return (w >> 3) & 31;
+	return (w >> 1) & 31;
 }
 
 static inline uint64_t free_prev(uint64_t w)
 {
-	return (w >> 8) & NIL;
+	return (w >> 6) & NIL;
 }
 
 static inline uint64_t free_next(uint64_t w)
 {
-	return w >> 36;
+	return w >> 35;
 }
 
 /* --- free lists; frame_lock held --- */
@@ -125,7 +126,7 @@ static bool is_free_head(uint64_t n, unsigned order)
 	if (n >= frames.limit)
 		return false;
 	w = word_get(n);
-	return word_type(w) == FRAME_FREE && free_order(w) == order;
+	return (w & FRAME_FREE) && free_order(w) == order;
 }
 
 /* The block's words are FRAME_FREE, FREE_INSIDE already. */
@@ -189,7 +190,8 @@ static bool block_alloc_at(uint64_t at, unsigned order)
 
 void frame_init(void *table, uint64_t limit)
 {
-	ASSERT(limit < NIL);
+	_Static_assert(FRAME_LIMIT_MAX <= NIL, "the links reach");
+	ASSERT(limit <= FRAME_LIMIT_MAX);
 	frames.table = table;
 	frames.limit = limit;
 	for (unsigned o = 0; o <= MAX_ORDER; o++)
@@ -351,7 +353,9 @@ bool frame_alloc_boot(struct domain *d, mfn_t m, unsigned order)
 
 enum frame_type frame_type(mfn_t m)
 {
-	return m.n < frames.limit ? word_type(word_get(m.n)) : FRAME_NONE;
+	uint64_t w = m.n < frames.limit ? word_get(m.n) : FRAME_NONE;
+
+	return w & FRAME_FREE ? FRAME_FREE : word_type(w);
 }
 
 uint16_t frame_owner(mfn_t m)
@@ -415,7 +419,7 @@ void frame_put(mfn_t m)
 	uint64_t w = word_get(m.n), new;
 
 	do {
-		ASSERT(word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
+		ASSERT(!(w & FRAME_FREE) && word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
 		new = w - WORD_REF;
 	} while (!word_change(m.n, &w, new));
 	if (!(new &WORD_REFS_MASK)) {
@@ -439,34 +443,6 @@ bool frame_release_alloc(struct domain *d, mfn_t m)
 	if (!(new &WORD_REFS_MASK))
 		last_reference(m.n, new);
 	return true;
-}
-
-int frame_reassign(mfn_t m, struct domain *from, struct domain *to)
-{
-	uint64_t want = word_used(FRAME_RAM, from->id, 1) | WORD_ALLOC;
-	bool empty = false;
-	uint64_t w;
-	int ret = 0;
-
-	if (m.n >= frames.limit)
-		return -EINVAL;
-	spin_lock(&frames.lock);
-	w = word_get(m.n);
-	if (word_type(w) != FRAME_RAM || word_owner(w) != from->id || !(w & WORD_ALLOC)) {
-		ret = -EINVAL;
-	} else if (to->is_dying || to->frames >= to->max_frames) {
-		ret = -ENOMEM;
-	} else if (!word_change(m.n, &want, word_used(FRAME_RAM, to->id, 1) | WORD_ALLOC)) {
-		ret = -EBUSY;
-	} else {
-		if (!to->frames++)
-			domain_hold(to);
-		empty = --from->frames == 0;
-	}
-	spin_unlock(&frames.lock);
-	if (empty)
-		domain_put(from);
-	return ret;
 }
 
 /* --- heap pages the ABI shares --- */
