@@ -152,6 +152,21 @@ static void take_given(void)
 		take_range(boot_info.module[i].start, boot_info.module[i].start + boot_info.module[i].size, false);
 }
 
+/* RAM that has no place in the frame table is left alone. */
+static void drop_far_ram(void)
+{
+	uint64_t limit = FRAME_LIMIT_MAX << PAGE_SHIFT, before = ram_total();
+
+	for (unsigned i = 0; i < boot_info.nr_ram; i++) {
+		if (boot_info.ram[i].type != TYPE_RAM)
+			continue;
+		boot_info.ram[i].start = MIN(boot_info.ram[i].start, limit);
+		boot_info.ram[i].end = MIN(boot_info.ram[i].end, limit);
+	}
+	if (ram_total() < before)
+		log_warn("%lu MiB of RAM above 2 TiB are not used", (before - ram_total()) >> 20);
+}
+
 static void set_up_paging(void)
 {
 	paddr_t start[BOOT_MAX_RAM], end[BOOT_MAX_RAM];
@@ -294,6 +309,7 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	set_up_console();
 	log_info("started by %s, options: %s", boot_info.loader, boot_info.cmdline);
 	show_map();
+	drop_far_ram();
 	check_start();
 
 	take_given();

@@ -1,6 +1,6 @@
 /*
- * The serial console: what the hypervisor says, what the console-owning domain and guests' debug ports say, the ring that
- * `xl dmesg` reads, input and debug keys, panic.
+ * The serial console: what the hypervisor says, what the console-owning domain says, the ring with the former that `xl dmesg`
+ * reads, input and debug keys, panic.
  *
  * Locks: console_lock (innermost) guards everything here. Input arrives from interrupt context, which is entered only where
  * its CPU holds no lock, so taking it there is safe. A panic stops the other CPUs and goes on without the lock.
@@ -94,12 +94,6 @@ static void wire_put(const char *s, size_t n) REQUIRES(&console_lock)
 	port_console_write(s + from, n - from);
 }
 
-static void put(const char *s, size_t n) REQUIRES(&console_lock)
-{
-	ring_put(s, n);
-	wire_put(s, n);
-}
-
 static void put_line(const char *prefix, const char *fmt, va_list ap) REQUIRES(&console_lock)
 {
 	char line[LINE_SIZE];
@@ -109,8 +103,9 @@ static void put_line(const char *prefix, const char *fmt, va_list ap) REQUIRES(&
 	n = MIN(n + (size_t)len, sizeof(line) - 2);
 	line[n++] = '\n';
 	if (last_char != '\n')
-		put("\n", 1);
-	put(line, n);
+		wire_put("\n", 1);
+	ring_put(line, n);
+	wire_put(line, n);
 }
 
 static void log_line(const char *prefix, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
@@ -181,7 +176,7 @@ void log_guest(enum log_level level, unsigned domid, const char *fmt, ...)
 void console_write_guest(unsigned domid, const char *s, size_t n)
 {
 	console_enter();
-	put(s, n);
+	wire_put(s, n);
 	console_leave();
 }
 
@@ -244,7 +239,8 @@ static void key_memory(void)
 {
 	log_info("memory, in 4 KiB frames: %lu in all, %lu free, %lu claimed", frame_total_count(), frame_free_count(),
 		 frame_claimed());
-	log_info("heap: %lu frames, %lu of them unused", heap_total_frames(), heap_free_frames());
+	log_info("heap: %lu frames, %lu of them unused, %lu overhead; %lu small objects", heap_total_frames(),
+		 heap_free_frames(), heap_overhead_frames(), heap_small_objects());
 }
 
 void console_debug_key(char key)

@@ -10,7 +10,10 @@
 #define CONSOLE_RING_SIZE 65536u /* bytes, power of two */
 
 void console_set_levels(int loglvl, int guest_loglvl);
-/* Raw text of the console-owning domain or of a guest's debug port; goes to the wire and the ring. */
+/*
+ * Raw text of the console-owning domain. It goes to the wire only, as with Xen: a domain that prints the ring on this console
+ * would feed it for ever.
+ */
 void console_write_guest(unsigned domid, const char *s, size_t n);
 /* Takes up to n bytes of input meant for the owning domain (CONSOLEIO_read). Returns how many. */
 size_t console_read(char *buf, size_t n);

@@ -478,7 +478,9 @@ static int kill_some(struct domain *d)
 	switch ((enum kill_step)d->kill_step) {
 	case KILL_EVENTS:
 		guest_release_irqs(d);
-		evtchn_relinquish(d);
+		rc = evtchn_relinquish(d);
+		if (rc)
+			return rc;
 		break;
 	case KILL_GRANTS:
 		rc = grant_relinquish(d);
@@ -527,8 +529,7 @@ int domain_kill(struct domain *d)
 		return 0;
 	do {
 		rc = kill_some(d);
-	} while (rc == -ERESTART && d->kill_step != KILL_GRANTS && d->kill_step != KILL_MEMORY &&
-		 d->kill_step != KILL_DONE);
+	} while (rc == -ERESTART && d->kill_step == KILL_AREAS); /* the one short step */
 	if (d->kill_step != KILL_DONE)
 		return rc;
 	evtchn_global_virq(VIRQ_DOM_EXC);
@@ -544,11 +545,11 @@ void domain_dump(void)
 		struct vcpu *v;
 
 		id = d->id;
-		log_info("d%u: %lu frames of at most %ld, %lu page-table pages, %u ports, %u grants used, %u mapped, "
-			 "refs %u%s%s",
-			 d->id, d->frames, (long)d->max_frames, d->p2m.table_frames, evtchn_active(d),
-			 grant_active_count(d), grant_maptrack_count(d), d->refs, d->is_dying ? ", dying" : "",
-			 d->is_shut_down ? ", shut down" : "");
+		log_info("d%u: %lu frames of at most %ld, %lu page-table pages, %u pages of ports and grants, "
+			 "%u ports, %u grants used, %u mapped, refs %u%s%s",
+			 d->id, d->frames, (long)d->max_frames, d->p2m.table_frames, evtchn_pages(d) + grant_pages(d),
+			 evtchn_active(d), grant_active_count(d), grant_maptrack_count(d), d->refs,
+			 d->is_dying ? ", dying" : "", d->is_shut_down ? ", shut down" : "");
 		for_each_vcpu (d, v)
 			log_info("  v%u: %s%s, CPU %u, rip %lx", v->id, v->sched.up ? "up" : "down",
 				 v->sched.blocked ? " blocked" : "", v->sched.cpu, v->regs.rip);

@@ -19,6 +19,8 @@
 _Static_assert(sizeof(struct evtchn) == 32, "ports fill pages");
 _Static_assert(EVTCHN_PER_BUCKET *EVTCHN_BUCKETS >= EVTCHN_FIFO_NR_CHANNELS, "enough buckets");
 
+#define PIECE 1024u /* ports closed by one evtchn_reset() or evtchn_relinquish() */
+
 static uint16_t virq_handler[NR_VIRQS]; /* domid + 1 that XEN_DOMCTL_set_virq_handler named, 0 = none; atomic */
 
 /* --- the 2-level ABI --- */
@@ -452,20 +454,28 @@ int evtchn_status(struct domain *d, uint32_t port, struct evtchn_status_out *out
 	return ch ? 0 : -EINVAL;
 }
 
-static void close_all(struct domain *d)
+/* Closes a piece of the ports in use; -ERESTART: there may be more. */
+static int close_some(struct domain *d)
 {
-	for (uint32_t port = 1; port < __atomic_load_n(&d->evtchn.nr_ports, __ATOMIC_RELAXED); port++)
-		if (in_use(evtchn_at(d, port)))
-			evtchn_close(d, port);
+	unsigned closed = 0;
+
+	for (uint32_t port = 1; port < __atomic_load_n(&d->evtchn.nr_ports, __ATOMIC_RELAXED); port++) {
+		if (!in_use(evtchn_at(d, port)))
+			continue;
+		if (closed++ == PIECE)
+			return -ERESTART;
+		evtchn_close(d, port);
+	}
+	return 0;
 }
 
-/* -EBUSY: another vCPU of the domain bound a port meanwhile; the FIFO ABI stays. */
 int evtchn_reset(struct domain *d)
 {
 	struct evtchn_fifo *f = NULL;
-	int rc = 0;
+	int rc = close_some(d);
 
-	close_all(d);
+	if (rc)
+		return rc;
 	spin_lock(&d->evtchn.lock);
 	if (d->evtchn.active)
 		rc = -EBUSY;
@@ -476,20 +486,22 @@ int evtchn_reset(struct domain *d)
 	return rc;
 }
 
-void evtchn_relinquish(struct domain *d)
+int evtchn_relinquish(struct domain *d)
 {
 	struct evtchn_fifo *f;
 
+	if (close_some(d))
+		return -ERESTART;
 	for (unsigned virq = 0; virq < NR_VIRQS; virq++) {
 		uint16_t mine = (uint16_t)(d->id + 1);
 
 		__atomic_compare_exchange_n(&virq_handler[virq], &mine, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}
-	close_all(d);
 	spin_lock(&d->evtchn.lock);
 	f = evtchn_fifo_detach(d);
 	spin_unlock(&d->evtchn.lock);
 	evtchn_fifo_free(f);
+	return 0;
 }
 
 void evtchn_vcpu_moved_info(struct vcpu *v)
@@ -575,4 +587,9 @@ int evtchn_port_pending(struct domain *d, uint32_t port)
 uint32_t evtchn_active(struct domain *d)
 {
 	return __atomic_load_n(&d->evtchn.active, __ATOMIC_RELAXED);
+}
+
+uint32_t evtchn_pages(struct domain *d)
+{
+	return __atomic_load_n(&d->evtchn.nr_ports, __ATOMIC_RELAXED) / (uint32_t)EVTCHN_PER_BUCKET;
 }

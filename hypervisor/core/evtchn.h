@@ -27,7 +27,7 @@ struct evtchn_domain { /* embedded in struct domain */
 };
 
 int evtchn_domain_init(struct domain *d, uint32_t max_port);
-void evtchn_relinquish(struct domain *d); /* closes all ports (domain is dying) */
+int evtchn_relinquish(struct domain *d); /* closes all ports (domain is dying); 0, -ERESTART: call again */
 void evtchn_domain_destroy(struct domain *d);
 /* New vCPU or new vcpu_info place: FIFO/2-level state of v. On register_vcpu_info: everything pending is raised again. */
 void evtchn_vcpu_moved_info(struct vcpu *v);
@@ -49,7 +49,7 @@ struct evtchn_status_out {
 	uint32_t b; /* interdomain: remote port */
 };
 int evtchn_status(struct domain *d, uint32_t port, struct evtchn_status_out *out);
-int evtchn_reset(struct domain *d);
+int evtchn_reset(struct domain *d); /* -ERESTART: call again; -EBUSY: a port was bound meanwhile, the FIFO ABI stays */
 int evtchn_init_control(struct vcpu *v_target, uint64_t gfn, uint32_t offset);
 int evtchn_expand_array(struct domain *d, uint64_t gfn);
 int evtchn_set_priority(struct domain *d, uint32_t port, uint32_t priority);
@@ -69,5 +69,6 @@ int evtchn_port_pending(struct domain *d, uint32_t port);
 void evtchn_note_poller(struct vcpu *v);
 /* For `q` and leak tests. */
 uint32_t evtchn_active(struct domain *d);
+uint32_t evtchn_pages(struct domain *d); /* of port objects; they grow and stay */
 
 #endif

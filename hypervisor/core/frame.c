@@ -29,9 +29,9 @@
 #define WORD_REF       BIT(20)
 #define WORD_REFS_MASK (0xfffffffull << 20)
 
-/* Free: type 0-2, order 3-7, previous 8-35, next 36-63. */
+/* Free: FRAME_FREE 0, order 1-5, previous 6-34, next 35-63: frames below 2 TiB. */
 #define FREE_INSIDE 31u
-#define NIL	    0xfffffffull
+#define NIL	    0x1fffffffull
 
 struct zone {
 	uint64_t start, end; /* frame numbers */
@@ -80,6 +80,7 @@ static inline uint64_t word_used(enum frame_type type, uint16_t owner, uint64_t 
 	return (uint64_t)type | (uint64_t)owner << WORD_OWNER | refs * WORD_REF;
 }
 
+/* Of a free word no more than that it is odd. */
 static inline enum frame_type word_type(uint64_t w)
 {
 	return (enum frame_type)(w & WORD_TYPE);
@@ -92,27 +93,27 @@ static inline uint16_t word_owner(uint64_t w)
 
 static inline uint64_t word_free(unsigned order, uint64_t prev, uint64_t next)
 {
-	return FRAME_FREE | (uint64_t)order << 3 | prev << 8 | next << 36;
+	return FRAME_FREE | (uint64_t)order << 1 | prev << 6 | next << 35;
 }
 
 static inline unsigned free_order(uint64_t w)
 {
-	return (w >> 3) & 31;
+	return (w >> 1) & 31;
 }
 
 static inline uint64_t free_prev(uint64_t w)
 {
-	return (w >> 8) & NIL;
+	return (w >> 6) & NIL;
 }
 
 static inline uint64_t free_next(uint64_t w)
 {
-	return w >> 36;
+	return w >> 35;
 }
 
 /* --- free lists; frame_lock held --- */
 
-static void list_insert(struct zone *z, uint64_t n, unsigned order)
+static inline __attribute__((always_inline)) void list_insert(struct zone *z, uint64_t n, unsigned order)
 {
 	uint64_t next = z->head[order];
 
@@ -122,7 +123,7 @@ static void list_insert(struct zone *z, uint64_t n, unsigned order)
 	z->head[order] = n;
 }
 
-static void list_remove(struct zone *z, uint64_t n)
+static inline __attribute__((always_inline)) void list_remove(struct zone *z, uint64_t n)
 {
 	uint64_t w = word_get(n), prev = free_prev(w), next = free_next(w);
 	unsigned order = free_order(w);
@@ -143,7 +144,7 @@ static bool is_free_head(const struct zone *z, uint64_t n, unsigned order)
 	if (n >= frames.limit)
 		return false;
 	w = word_get(n);
-	if (word_type(w) != FRAME_FREE || free_order(w) != order)
+	if (!(w & FRAME_FREE) || free_order(w) != order)
 		return false;
 	return likely(frames.nr_zones == 1) || (n >= z->start && n < z->end);
 }
@@ -249,7 +250,8 @@ uint64_t frame_nodes(void)
 }
 
 /* The nodes of its affinity take turns, as on Xen, so that a domain on several has its memory spread over them. */
-static __attribute__((noinline)) uint64_t domain_alloc(struct domain *d, uint64_t wanted, bool exact, unsigned order, uint64_t below)
+static __attribute__((noinline)) uint64_t domain_alloc(struct domain *d, uint64_t wanted, bool exact, unsigned order,
+						       uint64_t below)
 {
 	uint64_t all = frame_nodes(), nodes = wanted & all, later, n;
 	unsigned first;
@@ -271,7 +273,8 @@ static __attribute__((noinline)) uint64_t domain_alloc(struct domain *d, uint64_
 
 void frame_init(void *table, uint64_t limit)
 {
-	ASSERT(limit < NIL);
+	_Static_assert(FRAME_LIMIT_MAX <= NIL, "the links reach");
+	ASSERT(limit <= FRAME_LIMIT_MAX);
 	frames.table = table;
 	frames.limit = limit;
 	frames.nr_zones = 0;
@@ -414,20 +417,24 @@ static bool may_take(struct domain *d, uint64_t count)
 }
 
 /* Books frames that were taken off the free lists as d's. frame_lock held. */
-static void give(struct domain *d, uint64_t n, uint64_t count)
+static inline __attribute__((always_inline)) void give(struct domain *d, uint64_t n, uint64_t count)
 {
-	uint64_t used = MIN(d->claimed, count);
 
 	for (uint64_t i = 0; i < count; i++)
 		word_set(n + i, word_used(FRAME_RAM, d->id, 1) | WORD_ALLOC);
-	d->claimed -= used;
-	frames.claimed -= used;
+	if (unlikely(d->claimed)) {
+		uint64_t used = MIN(d->claimed, count);
+
+		d->claimed -= used;
+		frames.claimed -= used;
+	}
 	if (!d->frames)
 		domain_hold(d);
 	d->frames += count;
 }
 
-static inline __attribute__((always_inline)) mfn_t alloc_from(struct domain *d, uint64_t nodes, bool exact, unsigned order, uint64_t below)
+static inline __attribute__((always_inline)) mfn_t alloc_from(struct domain *d, uint64_t nodes, bool exact,
+							      unsigned order, uint64_t below)
 {
 	uint64_t n = NIL, count = 1ull << order;
 
@@ -486,7 +493,9 @@ bool frame_alloc_boot(struct domain *d, mfn_t m, unsigned order)
 
 enum frame_type frame_type(mfn_t m)
 {
-	return m.n < frames.limit ? word_type(word_get(m.n)) : FRAME_NONE;
+	uint64_t w = m.n < frames.limit ? word_get(m.n) : FRAME_NONE;
+
+	return w & FRAME_FREE ? FRAME_FREE : word_type(w);
 }
 
 uint16_t frame_owner(mfn_t m)
@@ -550,7 +559,7 @@ void frame_put(mfn_t m)
 	uint64_t w = word_get(m.n), new;
 
 	do {
-		ASSERT(word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
+		ASSERT(!(w & FRAME_FREE) && word_type(w) >= FRAME_RAM && (w & WORD_REFS_MASK));
 		new = w - WORD_REF;
 	} while (!word_change(m.n, &w, new));
 	if (!(new &WORD_REFS_MASK)) {
@@ -574,34 +583,6 @@ bool frame_release_alloc(struct domain *d, mfn_t m)
 	if (!(new &WORD_REFS_MASK))
 		last_reference(m.n, new, d);
 	return true;
-}
-
-int frame_reassign(mfn_t m, struct domain *from, struct domain *to)
-{
-	uint64_t want = word_used(FRAME_RAM, from->id, 1) | WORD_ALLOC;
-	bool empty = false;
-	uint64_t w;
-	int ret = 0;
-
-	if (m.n >= frames.limit)
-		return -EINVAL;
-	spin_lock(&frames.lock);
-	w = word_get(m.n);
-	if (word_type(w) != FRAME_RAM || word_owner(w) != from->id || !(w & WORD_ALLOC)) {
-		ret = -EINVAL;
-	} else if (to->is_dying || to->frames >= to->max_frames) {
-		ret = -ENOMEM;
-	} else if (!word_change(m.n, &want, word_used(FRAME_RAM, to->id, 1) | WORD_ALLOC)) {
-		ret = -EBUSY;
-	} else {
-		if (!to->frames++)
-			domain_hold(to);
-		empty = --from->frames == 0;
-	}
-	spin_unlock(&frames.lock);
-	if (empty)
-		domain_put(from);
-	return ret;
 }
 
 /* --- heap pages the ABI shares --- */

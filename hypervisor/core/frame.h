@@ -15,11 +15,11 @@
 struct domain;
 
 enum frame_type {
-	FRAME_NONE, /* not RAM (device, firmware, hole) or RAM that nobody may have */
-	FRAME_FREE,
-	FRAME_HYP,    /* the hypervisor's own: image, frame table, heap */
-	FRAME_RAM,    /* a domain's memory */
-	FRAME_SHARED, /* a heap page the ABI shares with a domain (shared_info, grant frames): mapped in both */
+	FRAME_NONE = 0,	  /* not RAM (device, firmware, hole) or RAM that nobody may have */
+	FRAME_FREE = 1,	  /* the only odd one: core/frame.c uses the bits above */
+	FRAME_HYP = 2,	  /* the hypervisor's own: image, frame table, heap */
+	FRAME_RAM = 4,	  /* a domain's memory */
+	FRAME_SHARED = 6, /* a heap page the ABI shares with a domain (shared_info, grant frames): mapped in both */
 };
 
 struct frame_range {
@@ -31,6 +31,7 @@ struct frame_range {
  * until frame_add_free() gives ranges to the allocator.
  */
 #define FRAME_TABLE_BYTES(limit) ((limit)*8ull)
+#define FRAME_LIMIT_MAX		 (BIT(29) - 1)
 void frame_init(void *table, uint64_t limit);
 void frame_add_free(uint64_t start, uint64_t end);
 void frame_mark_hyp(uint64_t start, uint64_t end);
@@ -69,8 +70,6 @@ bool frame_get(struct domain *d, mfn_t m);
 void frame_put(mfn_t m); /* drops one; the last one frees */
 /* d gives the frame up: drops the allocation reference, once only (false the second time). */
 bool frame_release_alloc(struct domain *d, mfn_t m);
-/* Moves an otherwise unreferenced frame to another owner (grant transfer, reassign). -EINVAL, -ENOMEM, -EBUSY. */
-int frame_reassign(mfn_t m, struct domain *from, struct domain *to);
 uint32_t frame_refs(mfn_t m);
 
 /* A heap page becomes FRAME_SHARED of d / goes back to FRAME_HYP (only when no reference is left: -EBUSY). */

@@ -370,3 +370,18 @@ uint32_t grant_maptrack_count(struct domain *d)
 {
 	return __atomic_load_n(&d->grant.maptrack_used, __ATOMIC_RELAXED);
 }
+
+uint32_t grant_pages(struct domain *d)
+{
+	const struct grant_table *gt = &d->grant;
+	uint32_t n;
+
+	spin_lock(&d->grant.lock);
+	n = gt->nr_frames + gt->nr_status_frames + gt->nr_maptrack_frames;
+	for (uint32_t i = 0; gt->active && i < max_active_pages(gt) && gt->active[i]; i++)
+		n++;
+	if (gt->maptrack)
+		n += (uint32_t)DIV_UP(gt->max_maptrack_frames * sizeof(gt->maptrack[0]), PAGE_SIZE);
+	spin_unlock(&d->grant.lock);
+	return n;
+}

@@ -74,5 +74,6 @@ int grant_frame(struct domain *d, uint32_t index, bool status, mfn_t *out);
 
 uint32_t grant_active_count(struct domain *d);	 /* entries in use by others */
 uint32_t grant_maptrack_count(struct domain *d); /* mappings this domain holds */
+uint32_t grant_pages(struct domain *d);		 /* pages of the heap behind its table and its handles */
 
 #endif

@@ -67,6 +67,8 @@ static struct cpu_windows {
 	struct vcpu *paging_of; /* whose state is in paging, NULL = nobody's */
 	struct guest_paging paging;
 	unsigned nr_far, next_far;
+	uint32_t used; /* the near slots that show something; the others' gfn is NOTHING once ready */
+	bool ready;
 	uint8_t next_way[SETS];
 	struct near_window near[NEAR];
 	struct far_window far[FAR];
@@ -103,22 +105,26 @@ static void drop_one(struct cpu_windows *c, struct near_window *w)
 {
 	port_window_unmap((unsigned)(w - c->near));
 	w->gfn = NOTHING;
+	c->used &= ~(1u << (w - c->near));
 	lost_view(c);
 }
 
 static void drop_near(struct cpu_windows *c)
 {
-	if (c->owner)
-		for (unsigned i = 0; i < NEAR; i++)
-			if (c->near[i].gfn != NOTHING)
-				port_window_unmap(i);
-	for (unsigned i = 0; i < NEAR; i++)
+	for (; c->used; c->used &= c->used - 1) {
+		unsigned i = (unsigned)__builtin_ctz(c->used);
+
+		port_window_unmap(i);
 		c->near[i].gfn = NOTHING;
+	}
 	lost_view(c);
 }
 
 static void turn_to(struct cpu_windows *c, struct domain *d)
 {
+	for (unsigned i = 0; unlikely(!c->ready) && i < NEAR; i++)
+		c->near[i].gfn = NOTHING;
+	c->ready = true;
 	drop_near(c);
 	c->owner = d;
 	c->seen = __atomic_load_n(&forgotten, __ATOMIC_ACQUIRE);
@@ -151,7 +157,7 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	struct p2m_entry e = p2m_lookup(c->owner, GFN(gfn));
 	struct near_window *w;
 
-	if (e.type == P2M_POD || (e.type == P2M_RAM_LOGDIRTY && write)) {
+	while (e.type == P2M_POD || (e.type == P2M_RAM_LOGDIRTY && write)) {
 		if (!p2m_fault(c->owner, GFN(gfn), write, false))
 			return NULL;
 		e = p2m_lookup(c->owner, GFN(gfn));
@@ -161,6 +167,7 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	w = near_victim(c, gfn);
 	w->view = port_window_map((unsigned)(w - c->near), e.mfn);
 	w->gfn = gfn;
+	c->used |= 1u << (w - c->near);
 	w->mfn = e.mfn.n;
 	w->writable = ptab_writable(e.type);
 	lost_view(c); /* a translation may have used the slot */
@@ -655,6 +662,11 @@ void guestmem_end(void)
 	c->paging_of = NULL;
 	if (unlikely(c->nr_far))
 		drop_far(c);
+}
+
+void guestmem_enter(struct domain *d)
+{
+	cpu_windows(d);
 }
 
 void guestmem_leave(void)

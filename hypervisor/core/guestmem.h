@@ -40,9 +40,10 @@ int guestmem_access_write(struct vcpu *v, gva_t dst, const void *src, size_t len
 
 /* A short view of one machine frame that the caller holds a reference on; ends at guestmem_end() or sooner. */
 void *guestmem_window(mfn_t m);
-void guestmem_end(void);       /* the operation is over: windows of other domains go */
-void guestmem_leave(void);     /* this CPU leaves the running domain: all windows go */
-void guestmem_forget(mfn_t m); /* a frame changes hands: no CPU keeps a window on it */
+void guestmem_end(void);	       /* the operation is over: windows of other domains go */
+void guestmem_enter(struct domain *d); /* this CPU turns to d: d's windows stay until it leaves */
+void guestmem_leave(void);	       /* this CPU leaves the running domain: all windows go */
+void guestmem_forget(mfn_t m);	       /* a frame changes hands: no CPU keeps a window on it */
 /* What d has at gfns [gfn, gfn + count) changed: no CPU goes on using a window found by one of them. */
 void guestmem_forget_gfns(struct domain *d, uint64_t gfn, uint64_t count);
 

@@ -46,6 +46,8 @@ static struct {
 	uint64_t nr_chunks;
 	uint64_t nr_free;   /* free pages in chunks */
 	uint64_t nr_single; /* pages outside chunks */
+	uint64_t nr_slabs;  /* pages of small objects */
+	uint64_t nr_small;  /* small objects in use */
 	uint32_t nr_empty;  /* chunks with nothing in use */
 } heap = { .lock = SPINLOCK_INIT(LOCK_HEAP) };
 
@@ -308,6 +310,7 @@ static bool slab_grow(unsigned shift)
 	}
 	spin_lock(&heap.lock);
 	slab_link(s);
+	heap.nr_slabs++;
 	spin_unlock(&heap.lock);
 	return true;
 }
@@ -324,6 +327,7 @@ static struct object *slab_take(unsigned shift)
 	s->used++;
 	if (!s->free)
 		slab_unlink(s);
+	heap.nr_small++;
 	return o;
 }
 
@@ -364,9 +368,12 @@ void heap_free(void *p, size_t size)
 		slab_link(s);
 	o->next = s->free;
 	s->free = o;
+	heap.nr_small--;
 	empty = --s->used == 0;
-	if (empty)
+	if (empty) {
 		slab_unlink(s);
+		heap.nr_slabs--;
+	}
 	spin_unlock(&heap.lock);
 	if (empty)
 		heap_free_pages(s, 0);
@@ -392,4 +399,14 @@ uint64_t heap_free_frames_on(unsigned node)
 uint64_t heap_total_frames(void)
 {
 	return heap.nr_chunks * CHUNK_PAGES + heap.nr_single;
+}
+
+uint64_t heap_overhead_frames(void)
+{
+	return heap.nr_chunks + heap.nr_slabs;
+}
+
+uint64_t heap_small_objects(void)
+{
+	return __atomic_load_n(&heap.nr_small, __ATOMIC_RELAXED);
 }

@@ -110,7 +110,7 @@ static int clear_for_leaf(struct domain *d, uint64_t *e, unsigned level)
 	}
 	p->pod_entries -= pods * ptab_span(level - 1);
 	ptab_set(e, 0);
-	p->leaf_table = NULL;
+	p->leaf_table = p->mid_table = NULL;
 	p->table_frames--;
 	p->pending[p->nr_pending++] = port_direct_mfn(table).n | PENDING_TABLE;
 	guest_tlb_flush(d);
@@ -412,7 +412,7 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec)
 	if (t == P2M_NONE)
 		ok = map_device(d, g.n);
 	else if (t == P2M_POD)
-		ok = !pod_fill(d, g.n);
+		ok = pod_fill(d, g.n) != -ENOMEM;
 	else if (t == P2M_RAM_LOGDIRTY && write)
 		ok = make_dirty(d, g.n, e, level);
 	else
@@ -430,10 +430,16 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out)
 
 	spin_lock(&p->lock);
 	r = entry_at(p, g.n);
-	if (r.type == P2M_POD) {
+	while (r.type == P2M_POD && !ret) {
 		ret = pod_fill(d, g.n);
+		if (ret == -EAGAIN) {
+			spin_unlock(&p->lock);
+			ret = 0;
+			spin_lock(&p->lock);
+		}
 		r = entry_at(p, g.n);
-	} else if (r.type == P2M_RAM_LOGDIRTY && want_write) {
+	}
+	if (r.type == P2M_RAM_LOGDIRTY && want_write) {
 		uint64_t *e = ptab_find(p, g.n, &level);
 
 		make_dirty(d, g.n, e, level);

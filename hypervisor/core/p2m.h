@@ -42,6 +42,8 @@ struct p2m {
 	uint64_t pool_frames;  /* ceiling set by the tool stack (paging mempool) */
 	uint64_t *leaf_table;  /* the level 0 table found last, NULL = none: serves gfns leaf_region * 512 ... + 511 */
 	uint64_t leaf_region;
+	uint64_t *mid_table; /* the same of level 1: serves gfns mid_region << 18 and on */
+	uint64_t mid_region;
 	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref,
 					* bit 62 = a page-table page */
 	unsigned nr_pending;
@@ -49,6 +51,7 @@ struct p2m {
 	uint64_t pod_cache;   /* frames in the PoD cache */
 	uint64_t pod_target;
 	uint64_t pod_sweep;    /* where the next search for frames to take back starts (a gfn, going down) */
+	uint64_t pod_swept;    /* gfns that it has passed without finding one */
 	uint64_t *pod_list[2]; /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;	       /* log-dirty mode on */
 	struct {
@@ -96,7 +99,8 @@ void p2m_flush(struct domain *d);
 void p2m_flush_some(struct domain *d);
 
 /*
- * A nested page fault of d at g. True: the mapping is there now, re-enter. False: it is not memory (emulate or kill).
+ * A nested page fault of d at g. True: re-enter (the mapping is there now, or a piece of the search for a populate-on-demand
+ * frame is done, and the access faults again). False: it is not memory (emulate or kill).
  * Fills populate-on-demand entries, log-dirty, and maps device memory on demand for domains with the hardware right.
  */
 bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec);

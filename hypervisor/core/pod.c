@@ -18,6 +18,7 @@
 #define BLOCK	     512u  /* frames of a 2 MiB block */
 #define SOME_FRAMES  2048u /* moved in one piece of work */
 #define SWEEP_ENOUGH 64u   /* frames taken back in one sweep */
+#define SWEEP_LOOKS  1024u /* entries looked at in one sweep */
 
 enum { SINGLES, BLOCKS };
 
@@ -99,17 +100,19 @@ static bool sweep_take(struct domain *d, uint64_t gfn, uint64_t e, unsigned leve
 }
 
 /*
- * Goes down from where the last one ended, round all gfns at most once, until enough frames are found. Nobody can write
- * to them once they are out of the tables and the TLBs, so that is when they are looked at again.
+ * Goes down from where the last one ended, a piece of the way, until enough frames are found. Nobody can write to them once
+ * they are out of the tables and the TLBs, so that is when they are looked at again. 0: the cache has some; -EAGAIN: there
+ * is more to look at; -ENOMEM: all gfns held something in a row. That is final, until the tool stack sets a target again.
  */
-static void sweep(struct domain *d)
+static int sweep(struct domain *d)
 {
 	struct p2m *p = &d->p2m;
-	uint64_t gfn[SWEEP_ENOUGH], at = MIN(p->pod_sweep, p->max_gfn);
+	uint64_t gfn[SWEEP_ENOUGH], at = MIN(p->pod_sweep, p->max_gfn), left = p->max_gfn + 1, step;
 	mfn_t m[SWEEP_ENOUGH];
 	unsigned n = 0, level;
 
-	for (uint64_t left = p->max_gfn + 1, step; left && n < SWEEP_ENOUGH; left -= MIN(left, step)) {
+	left -= MIN(left, p->pod_swept);
+	for (unsigned looks = SWEEP_LOOKS; left && looks && n < SWEEP_ENOUGH; looks--, left -= MIN(left, step)) {
 		uint64_t e = *ptab_find(p, at, &level);
 		bool ram = ptab_type(e) == P2M_RAM_RW || ptab_type(e) == P2M_RAM_LOGDIRTY;
 
@@ -127,6 +130,10 @@ static void sweep(struct domain *d)
 		else
 			ptab_set(ptab_make(d, gfn[i], 0), ptab_leaf(p->format, m[i], P2M_RAM_RW, 0));
 	}
+	p->pod_swept = p->pod_cache ? 0 : p->max_gfn + 1 - left;
+	if (p->pod_cache)
+		return 0;
+	return left ? -EAGAIN : -ENOMEM;
 }
 
 int pod_fill(struct domain *d, uint64_t gfn)
@@ -135,9 +142,10 @@ int pod_fill(struct domain *d, uint64_t gfn)
 	unsigned level;
 	uint64_t *e;
 	mfn_t m;
+	int ret = unlikely(!p->pod_cache) ? sweep(d) : 0;
 
-	if (unlikely(!p->pod_cache))
-		sweep(d);
+	if (ret)
+		return ret;
 	e = ptab_find(p, gfn, &level);
 	if (level > 1) {
 		e = ptab_make(d, gfn, 1);
@@ -233,6 +241,7 @@ int pod_set_target(struct domain *d, uint64_t target)
 
 	spin_lock(&p->lock);
 	p->pod_target = target;
+	p->pod_swept = 0;
 	start = p->pod_cache;
 	populated = d->frames - p->pod_cache;
 	if ((populated && !p->pod_entries) || d->is_dying || target < d->frames)

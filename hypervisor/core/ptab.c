@@ -99,18 +99,27 @@ void ptab_free(struct p2m *p, uint64_t *table)
 {
 	if (p->leaf_table == table)
 		p->leaf_table = NULL;
+	if (p->mid_table == table)
+		p->mid_table = NULL;
 	p->table_frames--;
 	heap_free_pages(table, 0);
 }
 
 uint64_t *ptab_find(struct p2m *p, uint64_t gfn, unsigned *level)
 {
-	uint64_t *table = port_direct(p->root);
-	unsigned l = PTAB_ROOT;
+	uint64_t *table;
+	unsigned l;
 
 	if (p->leaf_table && p->leaf_region == gfn >> 9) {
 		*level = 0;
 		return &p->leaf_table[gfn % PTAB_ENTRIES];
+	}
+	if (p->mid_table && p->mid_region == gfn >> 18) {
+		table = p->mid_table;
+		l = 1;
+	} else {
+		table = port_direct(p->root);
+		l = PTAB_ROOT;
 	}
 	for (;;) {
 		uint64_t *e = &table[(gfn >> (9 * l)) % PTAB_ENTRIES];
@@ -118,6 +127,9 @@ uint64_t *ptab_find(struct p2m *p, uint64_t gfn, unsigned *level)
 		if (!l) {
 			p->leaf_table = table;
 			p->leaf_region = gfn >> 9;
+		} else if (l == 1) {
+			p->mid_table = table;
+			p->mid_region = gfn >> 18;
 		}
 		if (!l || !ptab_is_table(*e)) {
 			*level = l;

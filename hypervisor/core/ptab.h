@@ -76,8 +76,9 @@ int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf);
 void p2m_lock_with_room(struct domain *d) ACQUIRE(d->p2m.lock);
 
 /* core/pod.c, for core/p2m.c. */
-int pod_fill(struct domain *d, uint64_t gfn); /* p2m.lock held: fills the P2M_POD entry there. 0, -ENOMEM */
-bool pod_recycle(struct domain *d, mfn_t m);  /* no lock held: d gives m up; true when the PoD cache took it */
+/* p2m.lock held: fills the P2M_POD entry there. 0, -ENOMEM, -EAGAIN: a piece of the search for a frame is done, call again. */
+int pod_fill(struct domain *d, uint64_t gfn);
+bool pod_recycle(struct domain *d, mfn_t m); /* no lock held: d gives m up; true when the PoD cache took it */
 bool pod_drain(struct domain *d); /* no lock held: frees a bounded part of the cache; true when it is empty */
 
 #endif

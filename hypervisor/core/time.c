@@ -133,25 +133,24 @@ static int write_area(struct vcpu *v, uint32_t offset, const void *data, uint32_
 void time_update_runstate(struct vcpu *v)
 {
 	/* A 32-bit caller's record has no padding after the state word. */
-	const uint32_t at_entry = v->runstate_compat ? 4 : offsetof(struct vcpu_runstate_info, state_entry_time);
+	const uint32_t missing = v->runstate_compat ? 4 : 0;
+	const uint32_t at_entry = offsetof(struct vcpu_runstate_info, state_entry_time) - missing;
 	bool flag = v->domain->vm_assist & BIT(VMASST_TYPE_runstate_update_flag);
-	uint64_t body[5]; /* state_entry_time and the four sums */
-	uint32_t state[2] = { 0 };
+	uint64_t record[6]; /* the state, state_entry_time and the four sums */
 	int now;
 
 	if (!v->runstate_gva)
 		return;
-	sched_runstate_sums(v, &body[1], &body[0], &now);
-	state[0] = (uint32_t)now;
+	sched_runstate_sums(v, &record[2], &record[1], &now);
+	record[0] = (uint64_t)now << missing * 8;
 	if (flag) {
-		body[0] |= XEN_RUNSTATE_UPDATE;
-		if (write_area(v, at_entry, &body[0], sizeof(body[0])))
+		record[1] |= XEN_RUNSTATE_UPDATE;
+		if (write_area(v, at_entry, &record[1], sizeof(record[1])))
 			return;
 	}
-	write_area(v, 0, state, at_entry);
-	write_area(v, at_entry, body, sizeof(body));
+	write_area(v, 0, (char *)record + missing, sizeof(record) - missing);
 	if (flag) {
-		body[0] &= ~XEN_RUNSTATE_UPDATE;
-		write_area(v, at_entry, &body[0], sizeof(body[0]));
+		record[1] &= ~XEN_RUNSTATE_UPDATE;
+		write_area(v, at_entry, &record[1], sizeof(record[1]));
 	}
 }

@@ -6,6 +6,7 @@
 #include "core/cpupool.h"
 #include "core/frame.h"
 #include "core/guestmem.h"
+#include "core/log.h"
 #include "core/policy.h"
 #include "hcall/domctl.h"
 #include "lib/lib.h"
@@ -111,14 +112,17 @@ long hcall_domctl(struct hcall *h)
 
 #define CDF_OFFERED (XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_oos_off | XEN_DOMCTL_CDF_xs_domain)
 
-static long check_config(const struct xen_domctl_createdomain *cfg)
+/* xl says only that the domain could not be created: for what people try, the reason goes to the log. */
+static long check_config(const struct xen_domctl_createdomain *cfg, const struct domain *caller)
 {
 	uint32_t grants = XEN_DOMCTL_GRANT_version(cfg->grant_opts);
 
 	if (cfg->flags & ~((XEN_DOMCTL_CDF_MAX << 1) - 1) || cfg->iommu_opts & ~((XEN_DOMCTL_IOMMU_MAX << 1) - 1))
 		return -EINVAL;
-	if (!(cfg->flags & XEN_DOMCTL_CDF_hvm) || !(cfg->flags & XEN_DOMCTL_CDF_hap))
-		return -EINVAL; /* hardware containers only */
+	if (!(cfg->flags & XEN_DOMCTL_CDF_hvm) || !(cfg->flags & XEN_DOMCTL_CDF_hap)) {
+		log_guest(LOG_WARN, caller->id, "createdomain: PV and shadow paging are not offered, use type=\"pvh\"");
+		return -EINVAL;
+	}
 	if (cfg->flags & ~CDF_OFFERED || cfg->iommu_opts || cfg->vmtrace_size)
 		return -EINVAL;
 	if (cfg->max_vcpus == 0 || cfg->max_vcpus > DOMAIN_MAX_VCPUS)
@@ -127,8 +131,10 @@ static long check_config(const struct xen_domctl_createdomain *cfg)
 		return -EINVAL;
 	if (cfg->arch.emulation_flags & ~XEN_X86_EMU_ALL || cfg->arch.misc_flags & ~(XEN_X86_MISC_FLAGS_MAX))
 		return -EINVAL;
-	if (cfg->arch.emulation_flags != XEN_X86_EMU_LAPIC) /* a machine with a device model */
+	if (cfg->arch.emulation_flags != XEN_X86_EMU_LAPIC) {
+		log_guest(LOG_WARN, caller->id, "createdomain: there are no device models yet, use type=\"pvh\"");
 		return hcall_unimplemented("createdomain with emulation", cfg->arch.emulation_flags, EOPNOTSUPP);
+	}
 	return 0;
 }
 
@@ -148,7 +154,7 @@ long domctl_createdomain(struct domctl_call *c)
 		.rights = cfg->flags & XEN_DOMCTL_CDF_xs_domain ? RIGHT_XENSTORE : 0,
 	};
 	struct domain *d;
-	long ret = check_config(cfg);
+	long ret = check_config(cfg, c->h->d);
 
 	if (ret)
 		return ret;
@@ -263,7 +269,7 @@ void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 	info->tot_pages = d->frames;
 	info->max_pages = MIN(d->max_frames, (uint64_t)UINT32_MAX); /* what tools show as no limit */
 	info->outstanding_pages = d->claimed;
-	info->shared_info_frame = ~0ull; /* wherever the guest put it: there is no reverse map */
+	info->shared_info_frame = d->shared_info_gfn; /* like Xen: a gfn, ~0 while the guest has it nowhere */
 	info->ssidref = d->ssidref;
 	info->cpupool = cpupool_of(d);
 	memcpy(info->handle, d->uuid, sizeof(info->handle));

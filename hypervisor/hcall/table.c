@@ -123,31 +123,36 @@ bool hcall_preempt(void)
 	return v && (v->regs.rflags & RFLAGS_IF) && guest_interrupt_pending(v);
 }
 
-/* What was refused already, so that each is said once. A full list says nothing more. */
+/* What was refused lately, so that each is said once. A guest that makes up many pushes others out: they are said again. */
 static struct {
 	spinlock_t lock;
-	unsigned nr;
+	unsigned next;
 	struct {
-		const char *op;
+		const char *op; /* NULL: nothing yet */
 		unsigned sub;
 	} seen[64];
 } refused = { .lock = SPINLOCK_INIT(LOCK_REFUSED) };
 
+static bool first_refused(const char *op, unsigned sub) REQUIRES(refused.lock)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(refused.seen) && refused.seen[i].op; i++)
+		if (refused.seen[i].sub == sub && !strcmp(refused.seen[i].op, op))
+			return false;
+	refused.seen[refused.next].op = op;
+	refused.seen[refused.next].sub = sub;
+	refused.next = (refused.next + 1) % (unsigned)ARRAY_SIZE(refused.seen);
+	return true;
+}
+
 long hcall_unimplemented(const char *op, unsigned sub, int err)
 {
-	bool known = false;
+	const struct vcpu *v = sched_current();
+	bool first;
 
 	spin_lock(&refused.lock);
-	for (unsigned i = 0; i < refused.nr && !known; i++)
-		known = refused.seen[i].sub == sub && !strcmp(refused.seen[i].op, op);
-	if (!known && refused.nr < ARRAY_SIZE(refused.seen)) {
-		refused.seen[refused.nr].op = op;
-		refused.seen[refused.nr++].sub = sub;
-	} else {
-		known = true;
-	}
+	first = first_refused(op, sub);
 	spin_unlock(&refused.lock);
-	if (!known)
-		log_info("unimplemented: %s %u (error %d)", op, sub, err < 0 ? -err : err);
+	if (first)
+		log_guest(LOG_WARN, v->domain->id, "unimplemented: %s %u (error %d)", op, sub, err < 0 ? -err : err);
 	return err < 0 ? err : -err;
 }

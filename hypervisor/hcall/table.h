@@ -26,7 +26,7 @@ void hcall_exit(struct vcpu *v, unsigned length);
 long hcall_dispatch(struct hcall *h);
 /* True when a long-running op should stop and restart (interrupt or scheduling work waits). */
 bool hcall_preempt(void);
-/* Logs once per (op, sub-op) that it is not offered and returns err (-ENOSYS, -EOPNOTSUPP). */
+/* Logs once per (op, sub-op), as a guest's message, that it is not offered; returns err (-ENOSYS, -EOPNOTSUPP). */
 long hcall_unimplemented(const char *op, unsigned sub, int err);
 
 /* Copy helpers for structures at a guest address: 0 or -EFAULT. */

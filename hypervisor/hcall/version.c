@@ -15,6 +15,12 @@
 #define BUILD_DATE "not recorded"
 #endif
 
+/*
+ * The first word stands for PV guests, which there are none of; but xenctx reads every guest's registers in the 64-bit
+ * layout only if it is there. xl asks for PV in SYSCTL_physinfo.
+ */
+#define CAPABILITIES "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 "
+
 /* The linker's build-id note (ld --build-id=sha1); absent in hosted builds. */
 extern const uint8_t __note_gnu_build_id_start[] __attribute__((weak));
 extern const uint8_t __note_gnu_build_id_end[] __attribute__((weak));
@@ -123,8 +129,7 @@ long hcall_xen_version(struct hcall *h)
 	case XENVER_compile_info:
 		return get_compile_info(h, arg);
 	case XENVER_capabilities:
-		return put_text(h, arg, "hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ",
-				sizeof(xen_capabilities_info_t));
+		return put_text(h, arg, CAPABILITIES, sizeof(xen_capabilities_info_t));
 	case XENVER_changeset:
 		return put_text(h, arg, BUILD_CHANGESET, sizeof(xen_changeset_info_t));
 	case XENVER_platform_parameters:

@@ -547,6 +547,8 @@ static void load_record(struct domain *d, const descriptor_t *desc, const uint8_
 		v->hvm->lapic.tsc_deadline = u.lapic.tdt_msr;
 		break;
 	case HVM_SAVE_CODE(LAPIC_REGS):
+		timer_stop(&v->hvm->lapic.timer); /* the import starts it again if the one that was saved ran */
+		v->hvm->lapic.timer_start = v->hvm->lapic.timer_period = 0;
 		vlapic_import(v, payload);
 		break;
 	case HVM_SAVE_CODE(MTRR):

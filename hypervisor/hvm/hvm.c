@@ -514,5 +514,6 @@ void guest_switch_in(struct vcpu *v)
 	if (h->debug_used)
 		port_dr_restore(h->dr);
 	msr_switch_in(v);
+	guestmem_enter(v->domain);
 	time_update_vcpu(v);
 }

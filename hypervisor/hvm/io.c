@@ -65,27 +65,13 @@ void io_domain_destroy(struct domain *d)
 	d->hvm->io_bitmap = NULL;
 }
 
-static void set_range(struct domain *d, uint16_t first, uint16_t last, bool trap)
+void io_trap_port_range(struct domain *d, uint16_t first, uint16_t last)
 {
 	uint8_t *map = d->hvm->io_bitmap;
 
 	ASSERT(map && map != trap_all);
-	for (uint32_t port = first; port <= last; port++) {
-		if (trap)
-			map[port / 8] |= (uint8_t)(1u << (port & 7));
-		else
-			map[port / 8] &= (uint8_t) ~(1u << (port & 7));
-	}
-}
-
-void io_allow_port_range(struct domain *d, uint16_t first, uint16_t last)
-{
-	set_range(d, first, last, false);
-}
-
-void io_trap_port_range(struct domain *d, uint16_t first, uint16_t last)
-{
-	set_range(d, first, last, true);
+	for (uint32_t port = first; port <= last; port++)
+		map[port / 8] |= (uint8_t)(1u << (port & 7));
 }
 
 /* --- small models --- */

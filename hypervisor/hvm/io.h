@@ -25,8 +25,7 @@ void io_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 /* Which ports exit is a bitmap in the VMCB's format (APM 15.10.1): 12 KiB, 1 = exit. Default: all exit. */
 int io_domain_init(struct domain *d); /* sets d->hvm->io_bitmap (own one for the hardware right); 0, -ENOMEM */
 void io_domain_destroy(struct domain *d);
-void io_allow_port_range(struct domain *d, uint16_t first, uint16_t last); /* hardware domain: straight to the device */
-void io_trap_port_range(struct domain *d, uint16_t first, uint16_t last);
+void io_trap_port_range(struct domain *d, uint16_t first, uint16_t last); /* no longer straight to the device */
 
 /*
  * hvm/emulate.c: emulates the instruction at v's RIP that accessed gpa (EXIT_NPF on an MMIO address).

@@ -2,8 +2,7 @@
  * The virtual I/O APIC. Source: Intel 82093AA data sheet (version 0x11: no EOI register).
  *
  * Owns: struct vioapic. Locks: vioapic.lock; held while physical lines are updated (irq.c's lock is inside
- * it), not while messages go to vlapics (they wake vCPUs, and the scheduler's lock is outside): functions
- * under the lock return the pins to send as a bit mask, and the pins are sent after it.
+ * it), not while messages go to vlapics (they wake vCPUs, and the scheduler's lock is outside).
  * Invariants: a level pin with remote IRR set has been sent and not finished. The physical line behind a
  * level pin is masked from the moment it fires until the EOI of an unmasked pin, or until the guest unmasks
  * the pin.
@@ -40,7 +39,6 @@ void vioapic_init(struct domain *d, uint32_t nr_pins)
 	io->base = VIOAPIC_BASE;
 	io->select = 0;
 	io->id = 0;
-	io->level = 0;
 	for (unsigned i = 0; i < VIOAPIC_PINS; i++)
 		io->redir[i] = REDIR_MASKED;
 }
@@ -49,27 +47,6 @@ static void send(struct domain *d, uint64_t redir)
 {
 	vlapic_deliver(d, (uint32_t)(redir >> 56), redir & REDIR_LOGICAL, (redir >> 8) & 7, (uint8_t)redir,
 		       redir & REDIR_LEVEL);
-}
-
-static void send_pins(struct domain *d, uint64_t pins)
-{
-	while (unlikely(pins)) {
-		unsigned pin = lib_ffs64(pins);
-
-		pins &= pins - 1;
-		send(d, __atomic_load_n(&d->hvm->ioapic.redir[pin], __ATOMIC_RELAXED));
-	}
-}
-
-/* An unmasked level pin that is not in service is to be sent. */
-static uint64_t raise_level(struct vioapic *io, uint32_t pin) REQUIRES(io->lock)
-{
-	uint64_t *redir = &io->redir[pin];
-
-	if (*redir & (REDIR_MASKED | REDIR_REMOTE_IRR))
-		return 0;
-	*redir |= REDIR_REMOTE_IRR;
-	return BIT(pin);
 }
 
 static uint32_t read_window(const struct vioapic *io)
@@ -90,23 +67,22 @@ static uint32_t read_window(const struct vioapic *io)
 	}
 }
 
-static uint64_t write_redir(struct domain *d, struct vioapic *io, uint32_t pin, bool high, uint32_t value)
+static void write_redir(struct domain *d, struct vioapic *io, uint32_t pin, bool high, uint32_t value)
 	REQUIRES(io->lock)
 {
 	uint64_t redir = io->redir[pin];
 
 	if (high) {
 		io->redir[pin] = (uint32_t)redir | (uint64_t)(value & 0xff000000u) << 32;
-		return 0;
+		return;
 	}
 	redir = (redir & ~(uint64_t)REDIR_WRITABLE_LO) | (value & REDIR_WRITABLE_LO);
 	if (!(redir & REDIR_LEVEL))
 		redir &= ~REDIR_REMOTE_IRR; /* how kernels finish a level interrupt without an EOI register */
 	io->redir[pin] = redir;
 	if (redir & REDIR_REMOTE_IRR && !(redir & REDIR_MASKED))
-		return 0; /* still in service: the EOI unmasks the line */
+		return; /* still in service: the EOI unmasks the line */
 	irq_gsi_update(d, pin, redir & REDIR_MASKED, redir & REDIR_LEVEL, redir & REDIR_ACTIVE_LOW);
-	return (redir & REDIR_LEVEL) && (io->level & BIT(pin)) ? raise_level(io, pin) : 0;
 }
 
 uint32_t vioapic_mmio_read(struct domain *d, uint32_t offset)
@@ -126,7 +102,6 @@ uint32_t vioapic_mmio_read(struct domain *d, uint32_t offset)
 void vioapic_mmio_write(struct domain *d, uint32_t offset, uint32_t value)
 {
 	struct vioapic *io = &d->hvm->ioapic;
-	uint64_t pins = 0;
 	uint32_t i;
 
 	spin_lock(&io->lock);
@@ -137,54 +112,35 @@ void vioapic_mmio_write(struct domain *d, uint32_t offset, uint32_t value)
 	} else if (offset == REG_WINDOW && io->select >= INDEX_REDIR) {
 		i = io->select - INDEX_REDIR;
 		if (i / 2 < io->nr_pins)
-			pins = write_redir(d, io, i / 2, i & 1, value);
+			write_redir(d, io, i / 2, i & 1, value);
 	}
 	spin_unlock(&io->lock);
-	send_pins(d, pins);
-}
-
-void vioapic_set_line(struct domain *d, uint32_t pin, bool level)
-{
-	struct vioapic *io = &d->hvm->ioapic;
-	uint64_t pins = 0;
-	bool was;
-
-	if (pin >= io->nr_pins)
-		return;
-	spin_lock(&io->lock);
-	was = io->level & BIT(pin);
-	if (level)
-		io->level |= BIT(pin);
-	else
-		io->level &= ~BIT(pin);
-	if (level && (io->redir[pin] & REDIR_LEVEL))
-		pins = raise_level(io, pin);
-	else if (level && !was && !(io->redir[pin] & REDIR_MASKED))
-		pins = BIT(pin);
-	spin_unlock(&io->lock);
-	send_pins(d, pins);
 }
 
 void vioapic_pulse(struct domain *d, uint32_t pin)
 {
 	struct vioapic *io = &d->hvm->ioapic;
-	uint64_t pins = 0;
+	uint64_t redir;
+	bool sent;
 
 	if (pin >= io->nr_pins)
 		return;
 	spin_lock(&io->lock);
-	if (io->redir[pin] & REDIR_LEVEL)
-		pins = raise_level(io, pin); /* a physical level line: asserted until the EOI shows otherwise */
-	else if (!(io->redir[pin] & REDIR_MASKED))
-		pins = BIT(pin);
+	redir = io->redir[pin];
+	sent = !(redir & REDIR_MASKED);
+	if (redir & REDIR_LEVEL) {
+		sent = sent && !(redir & REDIR_REMOTE_IRR);
+		if (sent)
+			io->redir[pin] |= REDIR_REMOTE_IRR;
+	}
 	spin_unlock(&io->lock);
-	send_pins(d, pins);
+	if (sent)
+		send(d, redir);
 }
 
 void vioapic_eoi(struct domain *d, uint8_t vector)
 {
 	struct vioapic *io = &d->hvm->ioapic;
-	uint64_t pins = 0;
 
 	spin_lock(&io->lock);
 	for (uint32_t pin = 0; pin < io->nr_pins; pin++) {
@@ -193,11 +149,8 @@ void vioapic_eoi(struct domain *d, uint8_t vector)
 		if (!(redir & REDIR_REMOTE_IRR) || (uint8_t)redir != vector)
 			continue;
 		io->redir[pin] &= ~REDIR_REMOTE_IRR;
-		if (io->level & BIT(pin))
-			pins |= raise_level(io, pin);
-		else if (!(redir & REDIR_MASKED))
+		if (!(redir & REDIR_MASKED))
 			irq_gsi_eoi(d, pin);
 	}
 	spin_unlock(&io->lock);
-	send_pins(d, pins);
 }

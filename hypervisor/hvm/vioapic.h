@@ -21,14 +21,12 @@ struct vioapic {
 	uint32_t select;
 	uint32_t id;
 	uint64_t redir[VIOAPIC_PINS]; /* mask is bit 16, remote IRR bit 14, trigger 15, polarity 13 */
-	uint64_t level;		      /* bit per pin: line asserted */
 };
 
 void vioapic_init(struct domain *d, uint32_t nr_pins);
 uint32_t vioapic_mmio_read(struct domain *d, uint32_t offset);
 void vioapic_mmio_write(struct domain *d, uint32_t offset, uint32_t value);
-void vioapic_set_line(struct domain *d, uint32_t pin, bool level); /* level lines */
-void vioapic_pulse(struct domain *d, uint32_t pin);		   /* an edge */
-void vioapic_eoi(struct domain *d, uint8_t vector);		   /* broadcast from a vlapic */
+void vioapic_pulse(struct domain *d, uint32_t pin); /* the physical line fired: an edge, or asserted until the EOI */
+void vioapic_eoi(struct domain *d, uint8_t vector); /* broadcast from a vlapic */
 
 #endif

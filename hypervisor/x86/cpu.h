@@ -137,6 +137,10 @@ void serial_rx_init(void);
 void serial_interrupt(unsigned vector);
 unsigned serial_vector(void);
 
+/* tcg.c */
+void tcg_init(void);
+bool tcg_interrupt(unsigned v); /* true when it was the heartbeat; it is dealt with then */
+
 /* fpu.c */
 void fpu_cpu_init(void);
 

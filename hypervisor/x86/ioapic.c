@@ -202,6 +202,8 @@ void ioapic_interrupt(unsigned vector)
 		serial_interrupt(vector);
 		return;
 	}
+	if (tcg_interrupt(vector))
+		return;
 	if (owner != OWNER_FREE && owner != OWNER_MSI && rte_low[owner - 1] & RTE_LEVEL)
 		port_gsi_mask(owner - 1u);
 	apic_eoi();

@@ -42,6 +42,7 @@ void port_boot_devices(void)
 	ioapic_init();
 	pci_machine_init();
 	serial_rx_init();
+	tcg_init();
 	x86_log("local APIC: %s, %u interrupt lines, %u CPUs", cpu_features.x2apic ? "x2APIC" : "xAPIC",
 		port_gsi_count(), acpi_machine.nr_cpus);
 }

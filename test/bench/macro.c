@@ -21,6 +21,8 @@
 #include <arpa/inet.h>
 #include <x86intrin.h>
 
+#include "mark.h"
+
 #define BUFFER	 (1u << 20)
 #define PM1A_CNT 0x604 /* of QEMU's q35, ACPI 6 section 4.8.3.2; sleep type 0 is its S5 */
 #define SLP_EN	 0x2000
@@ -44,10 +46,13 @@ static void *buffer(void)
 /* run NAME COMMAND...: how long the command takes. */
 static int run(const char *name, char **command)
 {
-	unsigned long long start = __rdtsc(), end;
+	unsigned long long start, end;
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	mark_begin(mark_name(name));
+	start = __rdtsc();
+	pid = fork();
 	if (pid == 0) {
 		execvp(command[0], command);
 		die(command[0]);
@@ -55,6 +60,7 @@ static int run(const char *name, char **command)
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		die("fork");
 	end = __rdtsc();
+	mark_end(mark_name(name), end - start);
 	if (status != 0)
 		return 1;
 	printf("ROW %s %llu\n", name, end - start);
@@ -91,8 +97,10 @@ static int disk(const char *name, bool write_it, size_t block, size_t total, con
 	if (fd < 0 || block > BUFFER)
 		die(file);
 	for (int pass = 0; pass < 3; pass++) {
-		unsigned long long start = __rdtsc(), took;
+		unsigned long long start, took;
 
+		mark_begin(mark_name(name));
+		start = __rdtsc();
 		for (size_t at = 0; at < total; at += block) {
 			ssize_t n = write_it ? pwrite(fd, b, block, at) : pread(fd, b, block, at);
 
@@ -100,6 +108,7 @@ static int disk(const char *name, bool write_it, size_t block, size_t total, con
 				die(file);
 		}
 		took = __rdtsc() - start;
+		mark_end(mark_name(name), took);
 		if (took < best)
 			best = took;
 	}
@@ -123,10 +132,12 @@ static int sink(const char *name, unsigned port, int times)
 		int s = accept(listener, NULL, NULL);
 		ssize_t n;
 
+		mark_begin(mark_name(name));
 		start = __rdtsc();
 		while ((n = read(s, b, BUFFER)) > 0)
 			bytes += n;
 		took = __rdtsc() - start;
+		mark_end(mark_name(name), took);
 		close(s);
 		if (took < best) {
 			best = took;

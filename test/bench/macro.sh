@@ -1,15 +1,16 @@
 #!/bin/bash
 # The macro benchmark: whole operations of a real dom0, on Gossamer and on Debian's Xen, in virtual time.
-#   test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest]
+#   test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest | --part=start|tiny|debian|save]
 # --show runs nothing and prints what the last runs measured (icount repeats, so they need not be of one hour).
-# --no-guest leaves out the rows that need a Linux guest (network, block); --check ends with "N passed, N failed".
+# --no-guest leaves out the rows that need a Linux guest, --part all but one part; --check ends with "N passed, N failed".
+# A row over its goal is followed by where its instructions go (profile.sh) and the next step.
 # QEMU counts instructions: a virtual second is 1e9 of them, whatever the host's load. Two boots for each hypervisor: one
 # whose user space only stops the machine, one whose dom0 runs macro_dom0.sh. Files are left in build/bench/macro/.
 . "$(dirname "$0")/../../tools/lib.sh"
 
 here=$ROOT/test/bench
 work=$BUILD/bench/macro
-hypervisors="gossamer xen" check=0 guest=yes show=no
+hypervisors="gossamer xen" check=0 guest=yes show=no part=
 for word in "$@"; do
 	case $word in
 	--check) check=1 ;;
@@ -17,7 +18,8 @@ for word in "$@"; do
 	--gossamer-only) hypervisors=gossamer ;;
 	--show) show=yes ;;
 	--no-guest) guest=no ;;
-	*) die "usage: test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest]" ;;
+	--part=*) part=${word#*=} ;;
+	*) die "usage: test/bench/macro.sh [--check | --xen-only | --gossamer-only | --show] [--no-guest | --part=PART]" ;;
 	esac
 done
 
@@ -30,7 +32,8 @@ prepare() {
 	# What is measured must not change while it is.
 	cp "$BUILD/gossamer.elf" "$work/gossamer.elf"
 	nm "$BUILD/gossamer.syms.elf" >"$work/gossamer.nm"
-	gcc -O2 -std=gnu17 -static -Wall -Wextra -Werror -o "$work/macro" "$here/macro.c"
+	# At an address that no other program has, for the profiler's breakpoints.
+	gcc -O2 -std=gnu17 -static -Wall -Wextra -Werror -Wl,-Ttext-segment=0x30000000 -o "$work/macro" "$here/macro.c"
 	install "$work/macro" "$tree/init"
 	rmdir "$tree/bench"
 	pack_cpio "$tree" "$work/slim.cpio"
@@ -91,7 +94,7 @@ start() {
 	launch "$h" start 300 "$work/slim.cpio" $args -- -S -no-shutdown -rtc base=2000-01-01,clock=vm \
 		-gdb "unix:path=$gdb,server=on,wait=off" &
 	pid=$!
-	timeout 300 python3 "$here/macro_clock.py" "$gdb" ${points[@]+"${points[@]}"} >"$work/start.$h.rows" || true
+	timeout 300 python3 -B "$here/macro_clock.py" "$gdb" ${points[@]+"${points[@]}"} >"$work/start.$h.rows" || true
 	kill $pid 2>/dev/null || true
 	wait $pid 2>/dev/null || true
 	if [ "$h" = xen ]; then
@@ -117,8 +120,8 @@ image() {
 for h in $hypervisors; do
 	[ "$show" = no ] || continue
 	{
-		start "$h"
-		launch "$h" dom0 1500 "$work/dom0.cpio" || say "$h: dom0's run did not end well, see $work/dom0.$h.log"
+		[ "${part:-start}" != start ] || start "$h"
+		[ "$part" = start ] || launch "$h" dom0 1500 "$work/dom0.cpio" ${part:+"--dom0-args=bench=$part"} || say "$h: dom0's run did not end well, see $work/dom0.$h.log"
 		tr -d '\r' <"$work/dom0.$h.log" | grep -aoE '^ROW [a-z0-9]+ .*' || true
 		image "$h"
 	} >"$work/$h.rows"
@@ -127,7 +130,9 @@ done
 row_file() {
 	if [[ " $hypervisors " == *" $1 "* ]]; then echo "$work/$1.rows"; else echo /dev/null; fi
 }
-awk -v check=$check -v guest=$guest -v ours="$(row_file gossamer)" -v xens="$(row_file xen)" '
+over=$work/over bad=0
+: >"$over"
+awk -v check=$check -v over_file="$over" -v guest=$guest -v part="$part" -v ours="$(row_file gossamer)" -v xens="$(row_file xen)" '
 	function value(f, v, a) {
 		while ((getline v <f) > 0) { n = split(v, a, " "); got[f, a[2]] = a[3]; if (n > 3 && a[4]) got[f, a[2]] = a[3] / a[4] * 1e9 }
 	}
@@ -141,14 +146,15 @@ awk -v check=$check -v guest=$guest -v ours="$(row_file gossamer)" -v xens="$(ro
 		printf "%-48s %-6s %9s %9s %7s %10s\n", "operation", "unit", "Gossamer", "Xen", "ratio", "goal"
 	}
 	{
-		if (guest == "no" && $1 ~ /^(debian|net|blk)/) next
+		if (guest == "no" && $1 ~ /^(debian|net|blk|save|restore|checkpoint)/) next
+		if (part != "" && got[ours, $1] == "" && got[xens, $1] == "") next
 		rows++
 		o = scaled(got[ours, $1], $2); x = scaled(got[xens, $1], $2); r = "-"; mark = ""
 		# A ratio below 1 is always the better one.
 		if (o != "" && o > 0 && x != "" && x > 0) {
 			q = $5 == "more" ? x / o : o / x; r = sprintf("%.3f", q); sum += log(q); n_ratio++
 		}
-		if (o != "" && ($5 == "more" ? o < $4 : o > $4)) { mark = "  over"; over++ }
+		if (o != "" && ($5 == "more" ? o < $4 : o > $4)) { mark = "  over"; over++; print $1 "|" $3 "|" $6 >over_file }
 		if (r != "-" && q > 1) { mark = "  WORSE THAN XEN"; worse++ }
 		printf "%-48s %-6s %9s %9s %7s %10s%s\n", $3, $2, shown(o, $2), shown(x, $2), r, ($5 == "more" ? ">= " : "<= ") $4, mark
 	}
@@ -159,4 +165,13 @@ awk -v check=$check -v guest=$guest -v ours="$(row_file gossamer)" -v xens="$(ro
 			printf "%d passed, %d failed\n", rows + 1 - bad, bad
 			exit bad != 0
 		}
-	}' "$here/macro.rows"
+	}' "$here/macro.rows" || bad=1
+while IFS='|' read -r row name step; do
+	printf '\n%s, over its goal. Next step: %s\n' "$name" "${step:-not known yet}"
+	if [ "$show" = yes ]; then
+		cat "$BUILD/bench/profile/macro.$row" || true
+	else
+		"$here/profile.sh" macro "$row" 20 </dev/null || true
+	fi
+done <"$over"
+exit $bad

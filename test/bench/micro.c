@@ -7,6 +7,7 @@
  * Owns: everything in this domain. Locks: none; the ping-pong shares volatile flags between its two vCPUs.
  */
 #include "lib/guest.h"
+#include "../bench/mark.h"
 
 const char guest_name[] = "micro";
 
@@ -36,11 +37,14 @@ static void row(const char *key, uint64_t value)
 		uint64_t best_ = ~0UL;                                                                                 \
                                                                                                                        \
 		for (unsigned int b_ = 0; b_ < BATCHES; b_++) {                                                        \
-			uint64_t t_ = cpu_tsc();                                                                       \
+			uint64_t t_;                                                                                   \
                                                                                                                        \
+			mark_begin(mark_name(key));                                                                    \
+			t_ = cpu_tsc();                                                                                \
 			for (unsigned int i_ = 0; i_ < (n); i_++)                                                      \
 				stmt;                                                                                  \
 			t_ = cpu_tsc() - t_ - overhead;                                                                \
+			mark_end(mark_name(key), t_);                                                                  \
 			best_ = t_ < best_ ? t_ : best_;                                                               \
 		}                                                                                                      \
 		row(key, best_ / ((n) * (per)));                                                                       \
@@ -153,6 +157,7 @@ static void lateness(const char *key, evtchn_port_t port, bool halted)
 		uint64_t late;
 
 		arrived[0] = false;
+		mark_begin(mark_name(key));
 		hc_vcpu(VCPUOP_set_singleshot_timer, 0, &t);
 		if (halted) {
 			while (!arrived[0])
@@ -163,6 +168,7 @@ static void lateness(const char *key, evtchn_port_t port, bool halted)
 				;
 			cpu_irq_off();
 		}
+		mark_end(mark_name(key), 0);
 		late = event_time_of(arrived_tsc) - t.timeout_abs_ns - overhead;
 		best = late < best ? late : best;
 	}
@@ -184,16 +190,21 @@ static void timers(void)
 
 /* ---- memory ---- */
 
-static uint64_t timed_calls(unsigned int op, struct xen_memory_reservation *r, xen_pfn_t *list, unsigned int per_call)
+static uint64_t timed_calls(const char *key, unsigned int op, struct xen_memory_reservation *r, xen_pfn_t *list)
 {
-	uint64_t t = cpu_tsc();
+	unsigned int per_call = r->nr_extents;
+	uint64_t t;
 
+	mark_begin(mark_name(key));
+	t = cpu_tsc();
 	for (unsigned int i = 0; i < EXTENTS; i += per_call) {
 		set_xen_guest_handle(r->extent_start, list + i);
 		if (hc_memory(op, r) != per_call)
 			CHECK("reservation calls do their work", false);
 	}
-	return cpu_tsc() - t - overhead;
+	t = cpu_tsc() - t - overhead;
+	mark_end(mark_name(key), t);
+	return t;
 }
 
 static void reservation(const char *down, const char *up, char *pages, unsigned int per_call)
@@ -205,9 +216,9 @@ static void reservation(const char *down, const char *up, char *pages, unsigned 
 	for (unsigned int b = 0; b < BATCHES; b++) {
 		for (unsigned int i = 0; i < EXTENTS; i++)
 			list[i] = (unsigned long)pages / PAGE_SIZE + i;
-		t = timed_calls(XENMEM_decrease_reservation, &r, list, per_call);
+		t = timed_calls(down, XENMEM_decrease_reservation, &r, list);
 		best_down = t < best_down ? t : best_down;
-		t = timed_calls(XENMEM_populate_physmap, &r, list, per_call);
+		t = timed_calls(up, XENMEM_populate_physmap, &r, list);
 		best_up = t < best_up ? t : best_up;
 	}
 	row(down, best_down / EXTENTS);
@@ -290,8 +301,10 @@ static void maps(const char *key, domid_t dom, char *at, char *own)
 	unsigned int bad = 0;
 
 	for (unsigned int b = 0; b < BATCHES; b++) {
-		uint64_t t = cpu_tsc();
+		uint64_t t;
 
+		mark_begin(mark_name(key));
+		t = cpu_tsc();
 		for (unsigned int i = 0; i < GRANTS; i++) {
 			m.ref = 16 + i;
 			hc_grant(GNTTABOP_map_grant_ref, &m, 1);
@@ -300,6 +313,7 @@ static void maps(const char *key, domid_t dom, char *at, char *own)
 			bad += m.status != GNTST_okay || u.status != GNTST_okay;
 		}
 		t = cpu_tsc() - t - overhead;
+		mark_end(mark_name(key), t);
 		best = t < best ? t : best;
 		for (unsigned int i = 0; own && i < GRANTS; i++)
 			refill(own + i * PAGE_SIZE);

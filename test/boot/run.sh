@@ -172,6 +172,29 @@ case_multiboot() { # QEMU's Multiboot 1 loader, arguments, a module of 60 MiB
 	ram 524288
 }
 
+case_modules_high() { # the modules end just below the end of RAM: they come behind an image that looks larger than it is
+	local mib=320 bytes top
+	bytes=$((module_lines * 16 + (1 << 20)))
+	top=$(((mib << 20) - (1 << 20) - bytes & ~0xfffff))
+	# The ELF header's last segment, GNU_STACK, becomes four bytes at that address (ELF-32: type, offset, two addresses,
+	# two sizes, flags, alignment).
+	python3 - "$hypervisor" "$work/high.elf" $top <<-'END'
+		import struct, sys
+		image = bytearray(open(sys.argv[1], 'rb').read())
+		table, size, count = struct.unpack_from('<I', image, 28) + struct.unpack_from('<HH', image, 42)
+		last = table + size * (count - 1)
+		assert struct.unpack_from('<I', image, last)[0] == 0x6474e551
+		address = int(sys.argv[3])
+		struct.pack_into('<8I', image, last, 1, 4096, address, address, 4, 4, 4, 4096)
+		open(sys.argv[2], 'wb').write(image)
+	END
+	hypervisor=$work/high.elf modules="$probe one two,$(module_file) second" start 'dom0_mem=200M' -m ${mib}M
+	says "^\\(GSM\\)   module 1: $(printf %x $((top >> 20)))[0-9a-f]{5}, 61440 KiB"
+	says "^module $((module_lines * 16)) bytes, arguments \"second\"\$"
+	ram $((200 << 10))
+	rm "$work/high.elf"
+}
+
 grub_probe() {
 	iso probe "$probe" "$(module_file)" one two
 	grub "$work/probe.iso" 60 VERDICT -m 1G "$@"
@@ -208,10 +231,35 @@ case_memory_6g() {
 	ram_above $((2 << 20))
 	kept 30000
 }
-case_memory_40g() { # sparse: QEMU reserves nothing for it
-	start '' -m 40G -object memory-backend-ram,id=ram,size=40G,reserve=off -machine memory-backend=ram
+sparse() { # GIB OPTION...: QEMU reserves nothing for it
+	local gib=$1
+	shift
+	limit=$((30 + gib / 4)) start '' -m "${gib}G" -object "memory-backend-ram,id=ram,size=${gib}G,reserve=off" -machine memory-backend=ram "$@"
+}
+case_memory_40g() {
+	sparse 40
 	ram_above $((34 << 20))
 	kept 150000
+}
+long_memory_100g() {
+	sparse 100
+	ram_above $((97 << 20))
+	kept 300000
+}
+long_memory_500g() {
+	sparse 500
+	ram_above $((496 << 20))
+	kept 1100000
+}
+long_memory_1t() { # an AMD machine puts it from 1 TiB to 2 TiB, behind its hole; 4 GiB of the host's are really used
+	cpu+=,phys-bits=42 sparse 1024
+	ram_above $((1016 << 20))
+	kept 4500000
+}
+case_tcg_heartbeat() { # x86/tcg.c
+	start '' -m 1G
+	once "QEMU's TCG found: the 8254 is a second heartbeat, for interrupts that it loses$"
+	silent 'cannot be bound'
 }
 case_cpus() {
 	start '' -m 1G -smp 4

@@ -190,6 +190,29 @@ static void mapping(void)
 	CHECK_EQ("bad handle then", status, GNTST_bad_handle);
 }
 
+/* A mapping that goes by another way than its handle: the handle is lost and the grant stays in use. */
+static void mapping_removed(void)
+{
+	volatile struct grant_entry_v1 *e = &((struct grant_entry_v1 *)frame)[REF];
+	struct xen_remove_from_physmap r = {.domid = DOMID_SELF, .gpfn = gfn_of(hole)};
+	struct gnttab_map_grant_ref m;
+	char *page = guest_pages(1);
+	int status;
+
+	fill_v1(); /* a change of version cleared it */
+	/* On Xen a frame that its owner maps by a grant is gone from where it was: take another. */
+	e->frame = (uint32_t)gfn_of(page);
+	memset(page, 0x77, PAGE_SIZE);
+	map(REF, (unsigned long)hole, GNTMAP_host_map, own_domid(), &m);
+	if (!CHECK_EQ("mapped again", m.status, GNTST_okay))
+		return;
+	CHECK_EQ("remove_from_physmap of it", hc_memory(XENMEM_remove_from_physmap, &r), 0);
+	CHECK_EQ("nothing is there now", (unsigned char)hole[100], 0xff);
+	CHECK_EQ("unmap", unmap((unsigned long)hole, m.handle, &status), 0);
+	CHECK_EQ("is refused", status, GNTST_general_error);
+	CHECK_EQ("the entry is in use", e->flags & (GTF_reading | GTF_writing), GTF_reading | GTF_writing);
+}
+
 static void sizes_and_versions(void)
 {
 	struct gnttab_query_size q = {.dom = DOMID_SELF};
@@ -247,6 +270,7 @@ static void sizes_and_versions(void)
 static void refusals(void)
 {
 	CHECK_EQ("unknown sub-op", hc_grant(99, source, 1), -XEN_ENOSYS);
+	CHECK_EQ("dump_table", hc_grant(GNTTABOP_dump_table, source, 1), -XEN_ENOSYS);
 	CHECK_EQ("count 0", hc_grant(GNTTABOP_unmap_grant_ref, 0, 0), 0);
 	CHECK_EQ("bad pointer, map", hc_grant(GNTTABOP_map_grant_ref, BAD, 1), -XEN_EFAULT);
 	CHECK_EQ("bad pointer, unmap", hc_grant(GNTTABOP_unmap_grant_ref, BAD, 1), -XEN_EFAULT);
@@ -269,4 +293,5 @@ void guest_main(void)
 	copying();
 	mapping();
 	sizes_and_versions();
+	mapping_removed();
 }

@@ -46,6 +46,10 @@ chosen() {
 	[ ${#picked[@]} = 0 ] || printf '%s\n' $first "${picked[@]}" | awk '!seen[$0]++'
 }
 
+# Time limits are multiplied by this: guests under Xen take several times as long.
+slow=1
+[ "$hypervisor" != xen ] || slow=3
+
 passed=0 failed=0
 verdict() { # PASS|FAIL NAME [WHY]
 	case $1 in
@@ -62,9 +66,10 @@ cpu_used() {
 }
 
 # boot LIMIT LAUNCH-OPTION...: runs QEMU to its end; afterwards $ended is yes when it ended by itself, and
-# $cpu the CPU seconds it took. A hypervisor that has stopped itself is not waited for.
+# $cpu the CPU seconds it took. A hypervisor that has stopped itself is not waited for, nor a dom0 that has been silent for
+# longer than any test may take.
 boot() {
-	local limit=$1 log=$work/serial.log before
+	local limit=$1 log=$work/serial.log before size=0 spoke=$SECONDS
 	shift
 	: >"$log"
 	cpu_used
@@ -77,6 +82,14 @@ boot() {
 		if grep -aqE 'Panic on CPU|GOSSAMER STOPPED' "$log"; then
 			sleep 2
 			ended='the hypervisor stopped'
+			kill $qemu 2>/dev/null || true
+			break
+		fi
+		if [ "$(stat -c %s "$log")" != "$size" ]; then
+			size=$(stat -c %s "$log")
+			spoke=$SECONDS
+		elif [ $((SECONDS - spoke)) -gt 800 ]; then
+			ended="dom0 was silent for $((SECONDS - spoke)) s"
 			kill $qemu 2>/dev/null || true
 			break
 		fi
@@ -112,16 +125,16 @@ run_group() {
 	! declare -F host_start >/dev/null || host_start
 
 	cp "$here/dom0/run" "$work/tree/test.sh"
-	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "$BUILD/test/system"/{physinfo,tracecount} "$work/tree/test/"
+	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "$BUILD"/test/system/{physinfo,core_page,tracecount} "$work/tree/test/"
 	cp "$here/groups/$group.sh" "$work/tree/test/group.sh"
-	printf '%s\n' "hypervisor=$hypervisor" ${env[@]+"${env[@]}"} >"$work/tree/test/env"
+	printf '%s\n' "hypervisor=$hypervisor" "slow=$slow" ${env[@]+"${env[@]}"} >"$work/tree/test/env"
 	printf '%s\n' "$@" >"$work/tree/test/names"
 	cp "$BUILD/test/system/tiny" "$work/tree/guests/tiny"
 	pack_cpio "$work/tree" "$work/test.cpio"
 	cat "${parts[@]}" "$work/test.cpio" >"$work/initrd.cpio"
 	rm -rf "$work/tree" "$work/test.cpio"
 
-	boot "$(header "$group" limit)" --initrd="$work/initrd.cpio" $options ${disks[@]+"${disks[@]}"}
+	boot "$(($(header "$group" limit) * slow))" --initrd="$work/initrd.cpio" $options ${disks[@]+"${disks[@]}"}
 	rm "$work/initrd.cpio"
 	log=$work/serial.txt
 	tr -d '\r' <"$work/serial.log" >"$log"
@@ -172,8 +185,9 @@ fi
 mkdir -p "$BUILD/test/system"
 "$ROOT/tools/dom0-image.sh"
 "$here/tiny/build.sh" "$BUILD/test/system/tiny"
-gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/physinfo" "$here/dom0/physinfo.c" -lxenctrl
-gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/tracecount" "$here/dom0/tracecount.c"
+for program in physinfo core_page tracecount; do
+	gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/$program" "$here/dom0/$program.c" -lxenctrl
+done
 total=0
 disks=()
 for file in "$here"/groups/*.sh; do

@@ -362,11 +362,36 @@ static void one_record(void **state)
 	assert_int_equal(((struct hvm_hw_vioapic *)buf)->redirtbl[3].bits, 0x1234);
 }
 
+/* A timer that runs when state is loaded goes on only if the loaded one runs. */
+static void timer_of_before(void **state)
+{
+	struct hvm_save_header h = { .magic = HVM_FILE_MAGIC, .version = HVM_FILE_VERSION };
+	uint8_t out[2048], regs[VLAPIC_PAGE_BYTES];
+	uint64_t value;
+	size_t n;
+
+	vlapic_msr_write(v, 0x1b, APIC_DEFAULT_BASE | 0xd00);
+	vlapic_msr_write(v, 0x80f, 0x1ff);
+	vlapic_export(v, regs);
+	vlapic_msr_write(v, 0x832, 0x20030); /* periodic */
+	vlapic_msr_write(v, 0x838, 1000000);
+	host_ns += 5000000;
+	assert_true(timer_active(&v->hvm->lapic.timer));
+	n = append(out, HVM_SAVE_CODE(HEADER), 0, &h, sizeof(h));
+	n += append(out + n, HVM_SAVE_CODE(LAPIC_REGS), 0, regs, sizeof(regs));
+	n += append(out + n, 0, 0, NULL, 0);
+	assert_int_equal(context_load(&fake_domain, out, n), 0);
+	assert_false(timer_active(&v->hvm->lapic.timer));
+	assert_true(vlapic_msr_read(v, 0x839, &value));
+	assert_int_equal(value, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(create, setup),	 cmocka_unit_test_setup(save_restore, setup),
 		cmocka_unit_test_setup(refusals, setup), cmocka_unit_test_setup(one_record, setup),
+		cmocka_unit_test_setup(timer_of_before, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

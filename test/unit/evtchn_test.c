@@ -260,7 +260,7 @@ static void test_global_virq_receiver(void **state)
 	assert_int_equal(evtchn_set_global_virq_handler(dom[2], NR_VIRQS), -EINVAL);
 	evtchn_global_virq(VIRQ_CONSOLE);
 	assert_true(pending(dom[2], q));
-	evtchn_relinquish(dom[2]);
+	assert_int_equal(evtchn_relinquish(dom[2]), 0);
 	evtchn_global_virq(VIRQ_CONSOLE); /* no longer its handler */
 }
 
@@ -277,6 +277,27 @@ static void test_reset(void **state)
 	assert_int_equal(status(dom[2], b), EVTCHNSTAT_unbound);
 	assert_int_equal(evtchn_bind_virq(dom[1], VIRQ_TIMER, 0, &p), 0);
 	assert_int_equal(p, 1);
+}
+
+/* Many ports go in pieces, whether the guest or its end closes them. */
+static void test_closed_in_pieces(void **state)
+{
+	uint32_t p;
+
+	for (uint32_t i = 1; i < 3000; i++)
+		assert_int_equal(evtchn_alloc_unbound(dom[1], 0, &p), 0);
+	assert_int_equal(evtchn_reset(dom[1]), -ERESTART);
+	assert_in_range(evtchn_active(dom[1]), 1000, 2900);
+	assert_int_equal(evtchn_reset(dom[1]), -ERESTART);
+	assert_int_equal(evtchn_reset(dom[1]), 0);
+	assert_int_equal(evtchn_active(dom[1]), 0);
+
+	for (uint32_t i = 1; i < 1200; i++)
+		assert_int_equal(evtchn_alloc_unbound(dom[1], 0, &p), 0);
+	assert_int_equal(domain_kill(dom[1]), -ERESTART);
+	assert_in_range(evtchn_active(dom[1]), 1, 1100);
+	assert_int_equal(domain_kill(dom[1]), -ERESTART);
+	assert_int_equal(evtchn_active(dom[1]), 0);
 }
 
 static void test_dying(void **state)
@@ -398,7 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_allocation),  T(test_no_space),	     T(test_bad_ports),		   T(test_interdomain),
 		T(test_loopback),    T(test_delivery),	     T(test_compat_layout),	   T(test_ipi),
-		T(test_virq),	     T(test_global_virq_receiver), T(test_reset),	   T(test_dying),
+		T(test_virq),	     T(test_global_virq_receiver), T(test_reset), T(test_closed_in_pieces),	   T(test_dying),
 		T(test_wake_and_poll), T(test_moved_info), T(test_random),
 	};
 

@@ -286,6 +286,29 @@ static void test_two_cpus(void **state)
 	assert_int_equal(host_mappings(m), 0);
 }
 
+/* A domain that the CPU turned to keeps its windows over operations; another one's go with the operation. */
+static void test_enter(void **state)
+{
+	uint64_t x = 7;
+	mfn_t m = p2m_lookup(&b, GFN(3)).mfn;
+
+	host_paging = (struct guest_paging){ 0 };
+	assert_int_equal(guestmem_write_gpa(&b, 0x3000, &x, 8), 0);
+	guestmem_end();
+	assert_int_equal(host_windows(), 0);
+	guestmem_enter(&b);
+	assert_int_equal(guestmem_write_gpa(&b, 0x3000, &x, 8), 0);
+	assert_int_equal(guestmem_write_gpa(&b, 0x3008, &x, 8), 0);
+	guestmem_end();
+	assert_int_equal(host_windows(), 1);
+	assert_int_equal(host_mappings(m), 1);
+	assert_int_equal(guestmem_read(&va, &x, 0x3000, 8), 0); /* a's turn */
+	assert_int_equal(x, 0);
+	assert_int_equal(host_mappings(m), 0);
+	guestmem_enter(&b);
+	assert_int_equal(host_windows(), 0);
+}
+
 /* Random traffic on more pages than there are windows, compared with an array. */
 static void test_random(void **state)
 {
@@ -326,7 +349,7 @@ int main(void)
 		TEST(test_fault_codes),	      TEST(test_other_modes),
 		TEST(test_windows),	      TEST(test_types),
 		TEST(test_two_cpus),	      TEST(test_random),
-		TEST(test_two_windows),
+		TEST(test_two_windows),	      TEST(test_enter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

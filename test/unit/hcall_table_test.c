@@ -59,6 +59,13 @@ size_t console_read(char *buf, size_t n)
 	return n;
 }
 
+static unsigned messages;
+
+void log_guest(enum log_level level, unsigned domid, const char *fmt, ...)
+{
+	messages++;
+}
+
 static enum cpu_mode mode;
 static unsigned cpl, length, advanced;
 
@@ -107,6 +114,24 @@ static int teardown(void **state)
 {
 	timer_stop(&vcpu.singleshot);
 	return 0;
+}
+
+/* Said once; a guest that makes up operations does not keep others from being said. */
+static void refused_once(void **state)
+{
+	messages = 0;
+	assert_int_equal(hcall_unimplemented("an op", 3, ENOSYS), -ENOSYS);
+	assert_int_equal(hcall_unimplemented("an op", 3, ENOSYS), -ENOSYS);
+	assert_int_equal(messages, 1);
+	assert_int_equal(hcall_unimplemented("another", 3, EOPNOTSUPP), -EOPNOTSUPP);
+	assert_int_equal(messages, 2);
+	for (unsigned i = 100; i < 300; i++)
+		hcall_unimplemented("an op", i, ENOSYS);
+	assert_int_equal(messages, 202);
+	hcall_unimplemented("an op", 299, ENOSYS);
+	assert_int_equal(messages, 202);
+	hcall_unimplemented("a third", 1, ENOSYS);
+	assert_int_equal(messages, 203);
 }
 
 /* --- the calling convention --- */
@@ -400,6 +425,7 @@ int main(void)
 		T(batch_of_32_bit),
 		T(batch_restarts),
 		T(batch_bad_memory),
+		T(refused_once),
 		T(page),
 		T(console_write),
 		T(console_input),

@@ -62,6 +62,8 @@ static void test_random(void **state)
 	}
 	assert_int_equal(heap_total_frames(), 512); /* one spare chunk stays */
 	assert_int_equal(heap_free_frames(), 511);
+	assert_int_equal(heap_overhead_frames(), 1);
+	assert_int_equal(heap_small_objects(), 0);
 	assert_int_equal(frame_free_count(), before - 512);
 }
 
@@ -97,6 +99,8 @@ static void test_single_pages(void **state)
 	small = heap_alloc(100);
 	assert_non_null(small);
 	assert_int_equal(heap_total_frames(), 2);
+	assert_int_equal(heap_overhead_frames(), 1);
+	assert_int_equal(heap_small_objects(), 1);
 	heap_free(small, 100);
 	heap_free_pages(p, 0);
 	assert_int_equal(heap_total_frames(), 0);

@@ -435,6 +435,43 @@ static uint64_t read_word(uint64_t gfn)
 	return value;
 }
 
+/* How often a guest that touches gfn faults until there is memory; -1: there is none. */
+static int pieces(uint64_t gfn)
+{
+	for (int n = 0;; n++) {
+		if (p2m_lookup(&a, GFN(gfn)).type != P2M_POD)
+			return n;
+		if (!p2m_fault(&a, GFN(gfn), true, false))
+			return -1;
+	}
+}
+
+/* A search over many frames with contents stops in between, with the lock given back, and goes on where it was. */
+static void test_pod_sweep_pieces(void **state)
+{
+	mfn_t m;
+
+	while (pod_set_target(&a, 4096) == -ERESTART)
+		;
+	for (uint64_t gfn = 0; gfn < 5120; gfn += 512)
+		assert_int_equal(pod_mark(&a, GFN(gfn), ORDER_2M), 0);
+	for (uint64_t gfn = 0; gfn < 4096; gfn++)
+		write_word(gfn, 1);
+	assert_int_equal(a.p2m.pod_cache, 0);
+	write_word(10, 0);
+	assert_in_range(pieces(5000), 4, 10);
+	write_word(5000, 1);
+	write_word(20, 0);
+	assert_int_equal(p2m_get_frame(&a, GFN(5001), true, &m), 0);
+	frame_put(m);
+	assert_int_equal(p2m_lookup(&a, GFN(10)).type, P2M_POD);
+	assert_int_equal(p2m_lookup(&a, GFN(20)).type, P2M_POD);
+	write_word(5001, 1);
+	assert_true(p2m_fault(&a, GFN(5002), true, false)); /* a first piece, in vain */
+	assert_int_equal(p2m_lookup(&a, GFN(5002)).type, P2M_POD);
+	assert_int_equal(pieces(5002), -1);
+}
+
 /* An empty cache is filled with frames of zeros; what has contents or another user stays. */
 static void test_pod_sweep(void **state)
 {
@@ -457,13 +494,32 @@ static void test_pod_sweep(void **state)
 		assert_int_equal(read_word(gfn), gfn);
 	assert_true(p2m_fault(&a, GFN(1024), true, false)); /* the last one: no sweep finds more than zeros */
 	write_word(1024, 1);
-	assert_false(p2m_fault(&a, GFN(1025), true, false));
-	frame_put(held);
-	write_word(1025, 1); /* now the held one is free to go */
+	assert_int_equal(pieces(1025), -1);
+	frame_put(held); /* it would be free to go now; nobody looks, until the tool stack sets the target */
+	assert_int_equal(pieces(1025), -1);
+	assert_int_equal(p2m_get_frame(&a, GFN(1025), true, &held), -ENOMEM);
+	assert_int_equal(pod_set_target(&a, 515), 0);
+	assert_in_range(pieces(1025), 1, 20);
+	write_word(1025, 1);
 	assert_int_equal(p2m_lookup(&a, GFN(200)).type, P2M_POD);
-	assert_false(p2m_fault(&a, GFN(200), true, false));
+	assert_int_equal(pieces(200), -1);
 	assert_int_equal(a.frames, 515);
 	assert_int_equal(a.p2m.pod_entries, 2048 - 515);
+}
+
+/* A 1 GiB leaf takes the place of a table that was looked through just before. */
+static void test_leaf_over_table(void **state)
+{
+	assert_int_equal(pod_mark(&a, GFN(512), ORDER_2M), 0);
+	assert_int_equal(p2m_lookup(&a, GFN(600)).type, P2M_POD);
+	assert_int_equal(p2m_map(&a, GFN(0), MFN(1 << 18), ORDER_1G, P2M_MMIO), 0);
+	assert_int_equal(a.p2m.pod_entries, 0);
+	assert_int_equal(p2m_lookup(&a, GFN(600)).order, 18);
+	assert_int_equal(p2m_lookup(&a, GFN(600)).mfn.n, (1 << 18) + 600);
+	p2m_flush(&a); /* the table is gone */
+	assert_int_equal(p2m_lookup(&a, GFN(700)).mfn.n, (1 << 18) + 700);
+	assert_int_equal(p2m_unmap(&a, GFN(0), ORDER_1G), 0);
+	assert_int_equal(p2m_lookup(&a, GFN(600)).type, P2M_NONE);
 }
 
 int main(void)
@@ -482,8 +538,10 @@ int main(void)
 		TEST(test_device_on_demand),
 		TEST(test_fault_rights),
 		TEST(test_table_pool),
+		TEST(test_leaf_over_table),
 		TEST(test_pod),
 		TEST(test_pod_sweep),
+		TEST(test_pod_sweep_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,10 @@ int cpuid_domain_init(struct domain *d)
 	return 0;
 }
 
+void guestmem_enter(struct domain *d)
+{
+}
+
 void guestmem_leave(void)
 {
 }

@@ -36,7 +36,7 @@ static void texts(void **state)
 	assert_int_equal(memory[15], 0);
 	assert_int_equal(memory[16], 0xff);
 	assert_int_equal(version(XENVER_capabilities, ADDRESS(0)), 0);
-	assert_non_null(strstr((char *)memory, "hvm-3.0-x86_64 "));
+	assert_string_equal((char *)memory, "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ");
 	assert_int_equal(version(XENVER_compile_info, ADDRESS(0)), 0);
 	assert_int_equal(version(XENVER_changeset, ADDRESS(0)), 0);
 	assert_int_equal(version(XENVER_extraversion, 0), -EFAULT);

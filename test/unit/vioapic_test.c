@@ -156,25 +156,6 @@ static void level_masked(void **state)
 	assert_int_equal(binds, 2);
 }
 
-static void virtual_line(void **state)
-{
-	wr(0x10 + 11 * 2, 0x8046);
-	vioapic_set_line(&fake_domain, 11, true);
-	vlapic_ack(v, 0x46);
-	vlapic_eoi(v); /* still asserted: again */
-	assert_int_equal(vlapic_pending(v), 0x46);
-	vlapic_ack(v, 0x46);
-	vioapic_set_line(&fake_domain, 11, false);
-	vlapic_eoi(v);
-	assert_int_equal(vlapic_pending(v), -1);
-	wr(0x10 + 12 * 2, 0x47);
-	vioapic_set_line(&fake_domain, 12, true);
-	vioapic_set_line(&fake_domain, 12, true);
-	assert_int_equal(vlapic_pending(v), 0x47);
-	vioapic_set_line(&fake_domain, 40, true); /* no such pin */
-	vioapic_pulse(&fake_domain, 40);
-}
-
 static void messages(void **state)
 {
 	int h = irq_msi_bind(&fake_domain, 0xfee02000, 0x4051);
@@ -211,7 +192,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(edge, setup, teardown),
 		cmocka_unit_test_setup_teardown(level, setup, teardown),
 		cmocka_unit_test_setup_teardown(level_masked, setup, teardown),
-		cmocka_unit_test_setup_teardown(virtual_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_right, setup, teardown),
 	};

@@ -8,9 +8,9 @@ fail() {
 	exit 1
 }
 
-# eventually COMMAND...: tries again until it succeeds; gives up after two minutes.
+# eventually COMMAND...: tries again until it succeeds; gives up after two minutes, on a slow hypervisor later.
 eventually() {
-	local end=$((SECONDS + 120))
+	local end=$((SECONDS + 120 * slow))
 	while [ $SECONDS -lt $end ]; do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.2
@@ -82,25 +82,58 @@ only_dom0() { [ "$(xl list | wc -l)" = 2 ]; }
 # free_kib: the hypervisor's free memory.
 free_kib() { /test/physinfo; }
 
+# keys KEYS: what the debug keys, the first of which is m or q, made the hypervisor write.
+keys() {
+	xl debug-keys "$1"
+	xl dmesg | tac | sed "/'${1:0:1}' pressed/q"
+}
+
+# balance: a figure in KiB that is the same whenever the same domains exist, to the page: free memory, and what dom0 has
+# and may come to have by itself (its RAM, which it balloons; its page tables, ports, grant tables and handles; how the
+# heap cuts up its pages). Then the number of small objects in the heap, which those pages could hide. Xen does not tell.
+balance() {
+	local text
+	[ "$hypervisor" != xen ] || { free_kib; return; }
+	text=$(keys mq)
+	sed -nE -e "s/.*heap: .* ([0-9]+) overhead; ([0-9]+) small objects.*/\1 \2/p" \
+		-e 's/.* d0: ([0-9]+) frames .* ([0-9]+) page-table pages, ([0-9]+) pages of .*/\1 \2 \3/p' <<<"$text" | tr '\n' ' ' |
+		awk -v free="$(free_kib)" 'NF == 5 { print free + 4 * ($1 + $2 + $3 + $4) " KiB, " $5 " objects" }'
+}
+# is_balanced WHAT [KIB]: on Xen more memory than before is no fault, and so much less, for dom0's page tables.
+is_balanced() {
+	if [ "$hypervisor" = xen ]; then
+		[ "$(balance)" -ge $(($1 - ${2:-0})) ]
+	else
+		[ -n "$1" ] && [ "$(balance)" = "$1" ]
+	fi
+}
+
 # holdings: how many domains there are and what dom0 has: its event channels and, as far as the hypervisor tells, its
 # grants. xl list also shows domains that are not gone completely.
 holdings() {
-	local dump=
-	if [ "$hypervisor" != xen ]; then
-		xl debug-keys q
-		dump=$(xl dmesg | tac | sed "/'q' pressed/q" |
-			sed -n 's/.* d0: .*\(, [0-9]* ports, [0-9]* grants used, [0-9]* mapped\).*/\1/p')
-	fi
-	echo "$(($(xl list | wc -l) - 1)) domains, $(lsevtchn 0 | wc -l) channels$dump"
+	local grants=
+	[ "$hypervisor" = xen ] ||
+		grants=$(keys q | sed -n 's/.* d0: .*\(, [0-9]* ports, [0-9]* grants used, [0-9]* mapped\).*/\1/p')
+	echo "$(($(xl list | wc -l) - 1)) domains, $(lsevtchn 0 | wc -l) channels$grants"
 }
 holdings_are() { [ "$(holdings)" = "$1" ]; }
+
+# not_ended NAME COMMAND: says why the end mark of a command has not been seen; another mark shows whether the shell is
+# free.
+not_ended() {
+	local mark="S$RANDOM$RANDOM"
+	tell "$1" "echo @@'$mark'"$'\n'
+	sleep 10
+	! said "$1" "@@$mark" || fail "the guest $1 has done it, but the end mark was lost or torn: $2"
+	fail "the guest $1 has not come to the end of: $2"
+}
 
 # inside NAME COMMAND: runs a shell command in the Debian guest through its console, prints its output, and fails
 # when the command does. The guest echoes what is typed, so the end marks are typed in two halves.
 inside() {
 	local log=$logs/guest-$1.log mark="M$RANDOM$RANDOM" text rc
 	tell "$1" "echo @@'$mark'; $2; echo @@'$mark' \$?"$'\n'
-	eventually grep -aq "^@@$mark [0-9]" "$log"
+	(eventually grep -aq "^@@$mark [0-9]" "$log") >&2 || not_ended "$1" "$2" >&2
 	text=$(tr -d '\r' <"$log" | sed -n "/^@@$mark\$/,/^@@$mark [0-9]/p")
 	rc=$(printf '%s\n' "$text" | sed -n "s/^@@$mark \([0-9]*\)/\1/p")
 	printf '%s\n' "$text" | grep -av "^@@$mark" || true

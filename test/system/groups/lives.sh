@@ -20,7 +20,7 @@ life() {
 lives() {
 	local i=0 before held nodes ways=(destroy p c r f)
 	life destroy
-	before=$(free_kib)
+	before=$(balance)
 	held=$(holdings)
 	nodes=$(xenstore-ls | wc -l)
 	while [ $i -lt "$1" ]; do
@@ -28,8 +28,7 @@ lives() {
 		i=$((i + 1))
 	done
 	eventually holdings_are "$held"
-	freed() { [ "$(free_kib)" -ge "$before" ]; }
-	eventually freed
+	eventually is_balanced "$before"
 	same "$(xenstore-ls | wc -l)" "$nodes" 'lines in xenstore'
 }
 

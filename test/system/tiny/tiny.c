@@ -3,9 +3,9 @@
  * The smallest guest that xl can start: a 32-bit PVH kernel of a few KB that talks on its PV console.
  *
  * Owns: its whole domain. Locks: none, one vCPU, interrupts stay off but for the instant of a halt.
- * It prints "tiny: up", then obeys each character typed on its console: p powers off, r reboots, c crashes, f faults
- * (triple fault), n counts and goes on; anything else is named. A word on the command line does the same right after
- * the start: poweroff, reboot, crash, fault, or spin (never waits again).
+ * It prints "tiny: up", then obeys each character typed on its console: p powers off, r reboots, c crashes,
+ * f faults (triple fault), n counts and goes on, m prepares memory for a core dump; anything else is named. A word on
+ * the command line does the same right after the start: poweroff, reboot, crash, fault, or spin (never waits again).
  * Invariant: paging is off, so a pointer is a guest physical address.
  */
 #include <stddef.h>
@@ -37,6 +37,8 @@ __asm__(".pushsection .note.Xen, \"a\", @note\n"
 uint8_t stack[8192] PAGE;
 static uint8_t hypercall_page[4096] PAGE;
 static struct shared_info shared PAGE;
+static char pattern[4096] PAGE;
+static uint8_t grants[64][4096] PAGE;
 static struct xencons_interface *ring;
 static evtchn_port_t port;
 
@@ -137,6 +139,39 @@ static void tell_tsc(void)
 	say(r[0] & 1 ? "tiny: tsc emulated" : "tiny: tsc native");
 }
 
+/* Puts a page of the hypervisor into the place of one of the guest's own. */
+static long map_in(unsigned int space, unsigned long index, const volatile void *at)
+{
+	struct xen_add_to_physmap map = {
+		.domid = DOMID_SELF, .space = space, .idx = index, .gpfn = (unsigned long)at >> 12};
+
+	return hypercall(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
+}
+
+/*
+ * Writes a pattern and says where. libxc's core dump tries every frame below 0xf0000, some minutes' work in an
+ * emulator, unless it meets as many as the guest owns before: the grant table's frames, which do not count, make up
+ * for those it owns above and in the VGA hole.
+ */
+static void prepare_dump(void)
+{
+	static const char text[] = "tiny: pattern\n";
+	static char where[] = "tiny: pattern at frame ????";
+	unsigned long frame = (unsigned long)pattern >> 12;
+
+	for (unsigned int i = 0; i < sizeof(pattern); i++)
+		pattern[i] = text[i % (sizeof(text) - 1)];
+	for (unsigned int i = 0; i < 4; i++)
+		where[23 + i] = "0123456789abcdef"[frame >> (12 - 4 * i) & 15];
+	for (unsigned int i = 0; i < sizeof(grants) / sizeof(grants[0]); i++) {
+		if (map_in(XENMAPSPACE_grant_table, i, grants[i]) != 0) {
+			say("tiny: no such grant frame");
+			return;
+		}
+	}
+	say(where);
+}
+
 static void obey(char c)
 {
 	static char got[] = "tiny: got ?";
@@ -166,6 +201,9 @@ static void obey(char c)
 	case 't':
 		tell_tsc();
 		break;
+	case 'm':
+		prepare_dump();
+		break;
 	case '\r':
 	case '\n':
 		break;
@@ -187,13 +225,11 @@ static int told(const char *line, const char *word)
 void tiny_main(const struct hvm_start_info *info)
 {
 	const char *line = (const char *)(uintptr_t)info->cmdline_paddr;
-	struct xen_add_to_physmap map = {
-		.domid = DOMID_SELF, .space = XENMAPSPACE_shared_info, .gpfn = (unsigned long)&shared >> 12};
 	uint32_t r[4];
 
 	cpuid(0x40000002, r);
 	__asm__ volatile("wrmsr" : : "c"(r[1]), "a"(hypercall_page), "d"(0) : "memory");
-	hypercall(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
+	map_in(XENMAPSPACE_shared_info, 0, &shared);
 	ring = (void *)(unsigned long)(param(HVM_PARAM_CONSOLE_PFN) << 12);
 	port = param(HVM_PARAM_CONSOLE_EVTCHN);
 	say("tiny: up");
