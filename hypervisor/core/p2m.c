@@ -402,6 +402,7 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec)
 	enum p2m_type t;
 	unsigned level;
 	uint64_t *e;
+	int ret = 0;
 	bool ok;
 
 	if (!range_ok(g, 0))
@@ -412,12 +413,14 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec)
 	if (t == P2M_NONE)
 		ok = map_device(d, g.n);
 	else if (t == P2M_POD)
-		ok = pod_fill(d, g.n) != -ENOMEM;
+		ok = (ret = pod_fill(d, g.n)) != -ENOMEM;
 	else if (t == P2M_RAM_LOGDIRTY && write)
 		ok = make_dirty(d, g.n, e, level);
 	else
 		ok = (!write || ptab_writable(t)) && (!exec || ptab_executable(t));
 	spin_unlock(&d->p2m.lock);
+	if (unlikely(ret == -EAGAIN))
+		guest_tlb_sync(d);
 	return ok;
 }
 
@@ -434,6 +437,7 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out)
 		ret = pod_fill(d, g.n);
 		if (ret == -EAGAIN) {
 			spin_unlock(&p->lock);
+			guest_tlb_sync(d);
 			ret = 0;
 			spin_lock(&p->lock);
 		}

@@ -33,6 +33,13 @@ enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
 #define P2M_PENDING 64
 #define P2M_MAX_GFN (1ull << 40) /* 52-bit guest physical addresses */
 
+#define POD_FOUND 64u
+enum pod_stage {
+	POD_LOOK,      /* nothing found yet */
+	POD_PROTECTED, /* found: gfns that were made P2M_RAM_LOGDIRTY */
+	POD_TAKEN,     /* found: frames that are in nobody's map any more */
+};
+
 struct p2m {
 	spinlock_t lock;
 	enum p2m_format format;
@@ -52,6 +59,8 @@ struct p2m {
 	uint64_t pod_target;
 	uint64_t pod_sweep;    /* where the next search for frames to take back starts (a gfn, going down) */
 	uint64_t pod_swept;    /* gfns that it has passed without finding one */
+	uint64_t found[POD_FOUND]; /* of the search that goes on: gfns, when taken mfns */
+	uint8_t nr_found, found_stage; /* enum pod_stage */
 	uint64_t *pod_list[2]; /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;	       /* log-dirty mode on */
 	struct {

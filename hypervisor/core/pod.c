@@ -17,7 +17,6 @@
 #define LIST_ENTRIES 510u
 #define BLOCK	     512u  /* frames of a 2 MiB block */
 #define SOME_FRAMES  2048u /* moved in one piece of work */
-#define SWEEP_ENOUGH 64u   /* frames taken back in one sweep */
 #define SWEEP_LOOKS  1024u /* entries looked at in one sweep */
 
 enum { SINGLES, BLOCKS };
@@ -83,57 +82,115 @@ static bool all_zero(mfn_t m)
 	return true;
 }
 
-/* Makes the frame at gfn an entry to fill, if it is the guest's alone and looks empty; *m is what was there. */
-static bool sweep_take(struct domain *d, uint64_t gfn, uint64_t e, unsigned level, mfn_t *m)
+/* The leaf of gfn as a 4 KiB one of that type; false: no memory to split it. */
+static bool retype(struct domain *d, uint64_t gfn, mfn_t m, enum p2m_type t)
 {
-	uint64_t *new;
+	uint64_t *e = ptab_make(d, gfn, 0);
 
-	*m = MFN(ptab_mfn(e).n + (gfn & (ptab_span(level) - 1)));
-	if (frame_refs(*m) != 1 || !all_zero(*m))
+	if (!e)
 		return false;
-	new = ptab_make(d, gfn, 0);
-	if (!new)
-		return false;
-	ptab_set(new, ptab_leaf(d->p2m.format, MFN(0), P2M_POD, 0));
+	ptab_set(e, ptab_leaf(d->p2m.format, m, t, 0));
 	guestmem_forget_gfns(d, gfn, 1);
 	return true;
 }
 
+/* A frame of the guest's alone that looks empty. While dirty pages are logged, only one that is clean. */
+static bool candidate(const struct p2m *p, uint64_t gfn, uint64_t e, unsigned level, mfn_t *m)
+{
+	*m = MFN(ptab_mfn(e).n + (gfn & (ptab_span(level) - 1)));
+	if (ptab_type(e) == P2M_RAM_RW ? p->logdirty : ptab_type(e) != P2M_RAM_LOGDIRTY)
+		return false;
+	return frame_refs(*m) == 1 && all_zero(*m);
+}
+
 /*
- * Goes down from where the last one ended, a piece of the way, until enough frames are found. Nobody can write to them once
- * they are out of the tables and the TLBs, so that is when they are looked at again. 0: the cache has some; -EAGAIN: there
- * is more to look at; -ENOMEM: all gfns held something in a row. That is final, until the tool stack sets a target again.
+ * Goes down from where the last one ended, a piece of the way, until enough candidates are found, and makes them
+ * P2M_RAM_LOGDIRTY: who writes to one from now on says so by its type. Returns gfns that are left to look at.
+ */
+static uint64_t find_candidates(struct domain *d)
+{
+	struct p2m *p = &d->p2m;
+	uint64_t at = MIN(p->pod_sweep, p->max_gfn), left = p->max_gfn + 1, step;
+	unsigned level;
+	mfn_t m;
+
+	left -= MIN(left, p->pod_swept);
+	for (unsigned looks = SWEEP_LOOKS; left && looks && p->nr_found < POD_FOUND; looks--, left -= MIN(left, step)) {
+		uint64_t e = *ptab_find(p, at, &level);
+
+		step = ptab_is_ram(ptab_type(e)) ? 1 : (at & (ptab_span(level) - 1)) + 1;
+		if (candidate(p, at, e, level, &m) && retype(d, at, m, P2M_RAM_LOGDIRTY))
+			p->found[p->nr_found++] = at;
+		at = at >= step ? at - step : p->max_gfn;
+	}
+	p->pod_sweep = at;
+	return left;
+}
+
+/* Candidates that are still clean and empty become entries to fill; found then holds their frames. */
+static void take_candidates(struct domain *d)
+{
+	struct p2m *p = &d->p2m;
+	unsigned taken = 0, level;
+	mfn_t m;
+
+	for (unsigned i = 0; i < p->nr_found; i++) {
+		uint64_t gfn = p->found[i], e = *ptab_find(p, gfn, &level);
+
+		if (ptab_type(e) != P2M_RAM_LOGDIRTY || !candidate(p, gfn, e, level, &m) ||
+		    !retype(d, gfn, MFN(0), P2M_POD))
+			continue;
+		p->pod_entries++;
+		p->found[taken++] = m.n;
+	}
+	p->nr_found = taken;
+}
+
+static void keep_found(struct domain *d)
+{
+	struct p2m *p = &d->p2m;
+
+	while (p->nr_found) {
+		mfn_t m = MFN(p->found[--p->nr_found]);
+
+		if (!cache_push(p, SINGLES, m))
+			frame_release_alloc(d, m);
+	}
+	p->found_stage = POD_LOOK;
+}
+
+/*
+ * One step of the search. Between two of them all CPUs must have flushed: then a frame found clean was not written through
+ * an old translation, and one taken out is not read through one. 0: the cache has some; -EAGAIN: call again without the lock
+ * in between (and guest_tlb_sync()); -ENOMEM: all gfns held something in a row. That is final, until the tool stack
+ * sets a target again.
  */
 static int sweep(struct domain *d)
 {
 	struct p2m *p = &d->p2m;
-	uint64_t gfn[SWEEP_ENOUGH], at = MIN(p->pod_sweep, p->max_gfn), left = p->max_gfn + 1, step;
-	mfn_t m[SWEEP_ENOUGH];
-	unsigned n = 0, level;
+	uint64_t left;
 
-	left -= MIN(left, p->pod_swept);
-	for (unsigned looks = SWEEP_LOOKS; left && looks && n < SWEEP_ENOUGH; looks--, left -= MIN(left, step)) {
-		uint64_t e = *ptab_find(p, at, &level);
-		bool ram = ptab_type(e) == P2M_RAM_RW || ptab_type(e) == P2M_RAM_LOGDIRTY;
-
-		gfn[n] = at;
-		step = ram ? 1 : (at & (ptab_span(level) - 1)) + 1;
-		if (ram && sweep_take(d, at, e, level, &m[n]))
-			n++;
-		at = at >= step ? at - step : p->max_gfn;
+	if (p->found_stage != POD_LOOK && !guest_tlb_settled(d))
+		return -EAGAIN;
+	switch ((enum pod_stage)p->found_stage) {
+	case POD_LOOK:
+		left = find_candidates(d);
+		p->pod_swept = p->max_gfn + 1 - left;
+		if (!p->nr_found)
+			return left ? -EAGAIN : -ENOMEM;
+		p->found_stage = POD_PROTECTED;
+		break;
+	case POD_PROTECTED:
+		take_candidates(d);
+		p->found_stage = p->nr_found ? POD_TAKEN : POD_LOOK;
+		break;
+	case POD_TAKEN:
+		keep_found(d);
+		p->pod_swept = 0;
+		return p->pod_cache ? 0 : -EAGAIN;
 	}
-	p->pod_sweep = at;
 	guest_tlb_flush(d);
-	for (unsigned i = 0; i < n; i++) {
-		if (all_zero(m[i]) && cache_push(p, SINGLES, m[i]))
-			p->pod_entries++;
-		else
-			ptab_set(ptab_make(d, gfn[i], 0), ptab_leaf(p->format, m[i], P2M_RAM_RW, 0));
-	}
-	p->pod_swept = p->pod_cache ? 0 : p->max_gfn + 1 - left;
-	if (p->pod_cache)
-		return 0;
-	return left ? -EAGAIN : -ENOMEM;
+	return -EAGAIN;
 }
 
 int pod_fill(struct domain *d, uint64_t gfn)
@@ -269,6 +326,10 @@ bool pod_drain(struct domain *d)
 	bool empty;
 
 	spin_lock(&d->p2m.lock);
+	if (d->p2m.found_stage == POD_TAKEN)
+		keep_found(d);
+	d->p2m.nr_found = 0;
+	d->p2m.found_stage = POD_LOOK;
 	for (uint64_t start = d->p2m.pod_cache; d->p2m.pod_cache && start - d->p2m.pod_cache < SOME_FRAMES;)
 		cache_shrink(d, d->p2m.pod_cache);
 	empty = !d->p2m.pod_cache;

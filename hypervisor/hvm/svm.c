@@ -190,6 +190,8 @@ static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 	if (unlikely(v->domain->hvm->callback_vector) && v->info->evtchn_upcall_pending && !v->hvm->upcall_vector) {
 		vector = v->domain->hvm->callback_vector;
 		s->offered_direct = true;
+	} else if (vector != NO_VECTOR) {
+		vlapic_offer(v, (uint8_t)vector);
 	}
 	s->offered = vector;
 	if (vector != NO_VECTOR)
@@ -227,9 +229,12 @@ void svm_run(struct vcpu *v, struct exit *e)
 	v->regs.rflags = c->rflags;
 	svm_decode(c, e);
 	/* Taken for good only if the exit did not interrupt its delivery. */
-	if (s->offered != NO_VECTOR && !(c->vintr & VINTR_IRQ) && !s->offered_direct &&
-	    !((e->interrupted & EVENT_VALID) && !(e->interrupted >> EVENT_TYPE_SHIFT & 7)))
+	if (s->offered == NO_VECTOR || s->offered_direct)
+		return;
+	if (!(c->vintr & VINTR_IRQ) && !((e->interrupted & EVENT_VALID) && !(e->interrupted >> EVENT_TYPE_SHIFT & 7)))
 		vlapic_ack(v, (uint8_t)s->offered);
+	else
+		vlapic_retract(v, (uint8_t)s->offered);
 }
 
 /* --- decode: pure --- */

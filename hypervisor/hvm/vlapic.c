@@ -138,6 +138,13 @@ static inline uint8_t ppr(const struct vlapic *a)
 	return (uint8_t)(isr & 0xf0);
 }
 
+static inline void irr_or(struct vlapic *a, unsigned i, uint32_t bit)
+{
+	__atomic_or_fetch(&a->irr[i], bit, __ATOMIC_SEQ_CST);
+	if (!(__atomic_load_n(&a->irr_sum, __ATOMIC_SEQ_CST) & (1u << i)))
+		__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);;
+}
+
 static inline void set_irr(struct vlapic *a, uint8_t vector, bool level)
 {
 	unsigned i = vector / 32;
@@ -147,9 +154,7 @@ static inline void set_irr(struct vlapic *a, uint8_t vector, bool level)
 		__atomic_or_fetch(&a->tmr[i], bit, __ATOMIC_RELAXED);
 	else if (unlikely(a->tmr[i] & bit))
 		__atomic_and_fetch(&a->tmr[i], ~bit, __ATOMIC_RELAXED);
-	__atomic_or_fetch(&a->irr[i], bit, __ATOMIC_SEQ_CST);
-	if (!(__atomic_load_n(&a->irr_sum, __ATOMIC_SEQ_CST) & (1u << i)))
-		__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);
+	irr_or(a, i, bit);
 }
 
 int vlapic_pending(struct vcpu *v)
@@ -162,16 +167,26 @@ int vlapic_pending(struct vcpu *v)
 	return (irr & 0xf0) > (ppr(a) & 0xf0) ? irr : -1;
 }
 
+/*
+ * Out of IRR before the guest runs: one that comes while the guest handles this one is then one more, not the same.
+ * highest_irr() clears the summary when it looks next.
+ */
+void vlapic_offer(struct vcpu *v, uint8_t vector)
+{
+	__atomic_and_fetch(&apic_of(v)->irr[vector / 32], ~(1u << (vector & 31)), __ATOMIC_SEQ_CST);
+}
+
+void vlapic_retract(struct vcpu *v, uint8_t vector)
+{
+	irr_or(apic_of(v), vector / 32, 1u << (vector & 31));
+}
+
 void vlapic_ack(struct vcpu *v, uint8_t vector)
 {
 	struct vlapic *a = apic_of(v);
-	unsigned i = vector / 32;
-	uint32_t bit = 1u << (vector & 31);
 
-	__atomic_and_fetch(&a->irr[i], ~bit,
-			   __ATOMIC_SEQ_CST); /* highest_irr() clears the summary when it looks next */
-	a->isr[i] |= bit;
-	a->isr_sum |= 1u << i;
+	a->isr[vector / 32] |= 1u << (vector & 31);
+	a->isr_sum |= 1u << vector / 32;
 }
 
 void vlapic_eoi(struct vcpu *v)

@@ -39,7 +39,10 @@ uint32_t vlapic_id(struct vcpu *v); /* xAPIC: 8 bits; x2APIC: 32 bits */
 
 void vlapic_set_irq(struct vcpu *v, uint8_t vector, bool level); /* any CPU; wakes v */
 int vlapic_pending(struct vcpu *v);				 /* highest vector above PPR that is in IRR, or -1 */
-void vlapic_ack(struct vcpu *v, uint8_t vector);		 /* delivered: IRR -> ISR */
+/* What is pending is offered to the guest (out of IRR); it was not taken (back into IRR), or it was (into ISR). */
+void vlapic_offer(struct vcpu *v, uint8_t vector);
+void vlapic_retract(struct vcpu *v, uint8_t vector);
+void vlapic_ack(struct vcpu *v, uint8_t vector);
 void vlapic_eoi(struct vcpu *v);
 uint8_t vlapic_get_tpr(struct vcpu *v); /* CR8 = this >> 4 */
 void vlapic_set_tpr(struct vcpu *v, uint8_t tpr);

@@ -64,6 +64,13 @@ static inline void fake_machine(unsigned vcpus)
 	}
 }
 
+/* The guest takes a pending vector. */
+static inline void fake_taken(struct vcpu *v, uint8_t vector)
+{
+	vlapic_offer(v, vector);
+	vlapic_ack(v, vector);
+}
+
 /* --- vendor --- */
 
 WEAK struct vmcb *svm_vmcb(struct vcpu *v)

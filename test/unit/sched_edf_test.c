@@ -78,9 +78,10 @@ static void test_sleepers(void **state)
 		uint64_t ran;
 
 		sim_begin(1, 1, SCHED_EDF, s);
-		steady = promised(10000, 5000, false, 0);
-		promised(7000, 1400, false, 0);
-		promised(3000, 900, false, 0);
+		steady = promised(10000, 1000, false, 0);
+		assert_non_null(promised(7000, 1400, false, 0));
+		assert_non_null(promised(3000, 900, false, 0));
+		assert_int_equal(sched_set_promise(steady, 10000, 5000, false), 0);
 		sim_start(steady, WORK_SPIN, 0, 0);
 		sim_start(&sim.vcpu[1].v, WORK_RANDOM, MS, 3 * MS);
 		sim_start(&sim.vcpu[2].v, WORK_RANDOM, 5 * MS, 2 * MS);
@@ -130,7 +131,6 @@ static void test_admission(void **state)
 	assert_int_equal(sched_set_promise(v[0], 10000, 10001, false), -EINVAL);
 	assert_int_equal(sched_set_promise(v[0], 3600000001u, 10000, false), -EINVAL);
 	assert_int_equal(sched_set_promise(v[0], 10000, 7000, false), 0);
-	assert_int_equal(sched_set_promise(v[0], 10000, 10000, false), -ENOSPC);
 	sched_get_promise(v[0], &period, &budget, &extra);
 	assert_true(period == 10000 && budget == 7000 && !extra);
 	/* .7 + .3 and .3 + .3: one of .4 fits, then no other. */
@@ -139,6 +139,8 @@ static void test_admission(void **state)
 	d = sim_domain(1, 256, 0, 0);
 	assert_null(d->vcpu[0]);
 	assert_int_equal(sched_set_promise(late, 10000, 4001, false), -ENOSPC);
+	assert_int_equal(sched_set_promise(v[0], 10000, 10000, false), -ENOSPC);
+	assert_int_equal(v[0]->sched.budget, 7 * MS);
 	/* All that is pinned there would be too much; nothing changes. */
 	assert_int_equal(sched_set_affinity(v[0], &first, NULL), 0);
 	assert_int_equal(sched_set_affinity(late, &first, NULL), -ENOSPC);
@@ -152,7 +154,7 @@ static void test_admission(void **state)
 	sim_end();
 }
 
-/* Two of a third and four of a half on three CPUs fit only when those that are there already move. */
+/* Those of .6 came while those of .4 were there, and have no room unless these move together. */
 static void test_repacking(void **state)
 {
 	sim_begin(2, 1, SCHED_EDF, 1);

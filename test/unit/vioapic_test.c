@@ -100,7 +100,7 @@ static void edge(void **state)
 	assert_int_equal(fake_hvm.irq.bound[0], 1u << 4);
 	upcall_irq(0x54);
 	assert_int_equal(vlapic_pending(v), 0x34);
-	vlapic_ack(v, 0x34);
+	fake_taken(v, 0x34);
 	vlapic_eoi(v);
 	assert_int_equal(unmasks, 0);
 	wr(0x10 + 4 * 2, 0x10034);
@@ -120,7 +120,7 @@ static void level(void **state)
 	upcall_irq(0x5a);
 	assert_int_equal(vlapic_pending(&fake_vcpu[1]), 0x45);
 	assert_int_equal(rd(0x10 + 10 * 2), 0xe045);
-	vlapic_ack(&fake_vcpu[1], 0x45);
+	fake_taken(&fake_vcpu[1], 0x45);
 	upcall_irq(0x5a); /* in service: not again */
 	vlapic_eoi(&fake_vcpu[1]);
 	assert_int_equal(vlapic_pending(&fake_vcpu[1]), -1);
@@ -133,14 +133,14 @@ static void level_masked(void **state)
 {
 	wr(0x10 + 10 * 2, 0xa045);
 	upcall_irq(0x5a);
-	vlapic_ack(v, 0x45);
+	fake_taken(v, 0x45);
 	wr(0x10 + 10 * 2, 0x1a045);
 	vlapic_eoi(v);
 	assert_int_equal(unmasks, 0);
 	wr(0x10 + 10 * 2, 0xa045);
 	assert_int_equal(unmasks, 1);
 	upcall_irq(0x5a);
-	vlapic_ack(v, 0x45);
+	fake_taken(v, 0x45);
 	wr(0x10 + 10 * 2, 0x1a045); /* mask and unmask before the EOI */
 	wr(0x10 + 10 * 2, 0xa045);
 	assert_int_equal(unmasks, 1);

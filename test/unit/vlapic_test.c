@@ -73,7 +73,7 @@ static void priorities(void **state)
 	vlapic_set_irq(v, 0x35, false);
 	assert_int_equal(fake_woken & 1, 1);
 	assert_int_equal(vlapic_pending(v), 0xf3);
-	vlapic_ack(v, 0xf3);
+	fake_taken(v, 0xf3);
 	assert_int_equal(vlapic_pending(v), -1);
 	assert_int_equal(vlapic_mmio_read(v, 0xa0), 0xf0);
 	vlapic_eoi(v);
@@ -82,11 +82,11 @@ static void priorities(void **state)
 	assert_int_equal(vlapic_pending(v), -1);
 	vlapic_set_tpr(v, 0x2f);
 	assert_int_equal(vlapic_pending(v), 0x35);
-	vlapic_ack(v, 0x35);
+	fake_taken(v, 0x35);
 	assert_int_equal(vlapic_pending(v), -1); /* same class */
 	vlapic_eoi(v);
 	assert_int_equal(vlapic_pending(v), 0x31);
-	vlapic_ack(v, 0x31);
+	fake_taken(v, 0x31);
 	vlapic_eoi(v);
 	vlapic_eoi(v); /* nothing in service: ignored */
 	assert_int_equal(vlapic_pending(v), -1);
@@ -117,7 +117,7 @@ static void model(void **state)
 			vlapic_set_irq(v, vector, false);
 			irr[vector] = true;
 		} else if (want >= 0 && (r >> 33 & 1)) {
-			vlapic_ack(v, (uint8_t)want);
+			fake_taken(v, (uint8_t)want);
 			irr[want] = false;
 			isr[want] = true;
 		} else {
@@ -131,12 +131,12 @@ static void model(void **state)
 static void level_eoi(void **state)
 {
 	vlapic_set_irq(v, 0x41, true);
-	vlapic_ack(v, 0x41);
+	fake_taken(v, 0x41);
 	vlapic_mmio_write(v, 0xb0, 0);
 	assert_int_equal(eois, 1);
 	assert_int_equal(eoi_vector, 0x41);
 	vlapic_set_irq(v, 0x41, false);
-	vlapic_ack(v, 0x41);
+	fake_taken(v, 0x41);
 	vlapic_mmio_write(v, 0xb0, 0);
 	assert_int_equal(eois, 1);
 }
@@ -204,15 +204,15 @@ static void self_ipi(void **state)
 	fake_woken = 0;
 	wr(0x83f, 0xf1);
 	assert_int_equal(vlapic_pending(v), 0xf1);
-	vlapic_ack(v, 0xf1);
+	fake_taken(v, 0xf1);
 	wr(0x80b, 0);
 	wr(0x830, 0x40000 | 0xf2); /* shorthand self */
-	vlapic_ack(v, 0xf2);
+	fake_taken(v, 0xf2);
 	wr(0x80b, 0);
 	wr(0x830, 0x40f3); /* by ID 0, assert set as Linux has it */
 	assert_int_equal(vlapic_pending(v), 0xf3);
 	assert_int_equal(rd(0x830), 0x40f3);
-	vlapic_ack(v, 0xf3);
+	fake_taken(v, 0xf3);
 	wr(0x80b, 0);
 	wr(0x83f, 3); /* illegal vector */
 	assert_int_equal(vlapic_pending(v), -1);
@@ -266,6 +266,24 @@ static void xapic_logical(void **state)
 	vlapic_mmio_write(v, 0x300, 0x400 | 0xc0000);
 	assert_true(fake_vcpu[3].hvm->nmi_pending);
 	assert_false(v->hvm->nmi_pending);
+}
+
+/* The same vector comes again while the guest has the first one, before its exit says so: both arrive. */
+static void again_while_offered(void **state)
+{
+	vlapic_set_irq(v, 0x61, false);
+	vlapic_offer(v, 0x61);
+	assert_int_equal(vlapic_pending(v), -1);
+	vlapic_set_irq(v, 0x61, false);
+	vlapic_ack(v, 0x61);
+	vlapic_eoi(v);
+	assert_int_equal(vlapic_pending(v), 0x61);
+	vlapic_offer(v, 0x61);
+	vlapic_retract(v, 0x61); /* not taken: still there, once */
+	assert_int_equal(vlapic_pending(v), 0x61);
+	fake_taken(v, 0x61);
+	vlapic_eoi(v);
+	assert_int_equal(vlapic_pending(v), -1);
 }
 
 static void init_sipi(void **state)
@@ -425,7 +443,7 @@ static void save_load(void **state)
 	to_x2(t);
 	vlapic_set_irq(t, 0x31, true);
 	vlapic_set_irq(t, 0x81, false);
-	vlapic_ack(t, 0x81);
+	fake_taken(t, 0x81);
 	vlapic_set_tpr(t, 0x10);
 	vlapic_msr_write(t, 0x832, 0x200ee);
 	vlapic_msr_write(t, 0x83e, 0xb);
@@ -457,6 +475,7 @@ int main(void)
 		cmocka_unit_test_setup(self_ipi, setup),
 		cmocka_unit_test_setup(ipis, setup),
 		cmocka_unit_test_setup(xapic_logical, setup),
+		cmocka_unit_test_setup(again_while_offered, setup),
 		cmocka_unit_test_setup(init_sipi, setup),
 		cmocka_unit_test_setup(sipi_while_running, setup),
 		cmocka_unit_test_setup(timer_oneshot, setup),
