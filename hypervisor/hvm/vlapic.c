@@ -142,7 +142,7 @@ static inline void irr_or(struct vlapic *a, unsigned i, uint32_t bit)
 {
 	__atomic_or_fetch(&a->irr[i], bit, __ATOMIC_SEQ_CST);
 	if (!(__atomic_load_n(&a->irr_sum, __ATOMIC_SEQ_CST) & (1u << i)))
-		__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);;
+		__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);
 }
 
 static inline void set_irr(struct vlapic *a, uint8_t vector, bool level)

@@ -67,7 +67,8 @@ static void test_multiboot2(void **state)
 
 static void test_options(void **state)
 {
-	cmdline_parse("  console=com1 dom0_mem=1G,max:2G com1=57600,8n1,0x2f8 loglvl=warning/all dom0_max_vcpus=1-4 noreboot x");
+	cmdline_parse("  console=com1 dom0_mem=1G,max:2G com1=57600,8n1,0x2f8 loglvl=warning/all dom0_max_vcpus=1-4 noreboot tsc=unstable "
+		      "x");
 	assert_int_equal(boot_options.dom0_mem, 1ull << 30);
 	assert_int_equal(boot_options.dom0_mem_max, 2ull << 30);
 	assert_int_equal(boot_options.com1_baud, 57600);
@@ -75,13 +76,14 @@ static void test_options(void **state)
 	assert_int_equal(boot_options.loglvl, LOG_WARN);
 	assert_int_equal(boot_options.dom0_max_vcpus, 4);
 	assert_true(boot_options.noreboot);
+	assert_true(boot_options.tsc_unstable);
 }
 
 static void test_bad_options(void **state)
 {
 	struct boot_options before = boot_options;
 
-	cmdline_parse("dom0_mem=12q dom0_mem= com1=9601 loglvl=loud dom0_max_vcpus=0 dom0_max_vcpus=500 sched=rr =x = com1=");
+	cmdline_parse("dom0_mem=12q dom0_mem= com1=9601 loglvl=loud dom0_max_vcpus=0 dom0_max_vcpus=500 sched=rr tsc=slow =x = com1=");
 	lib_strlcpy(boot_options.raw, before.raw, sizeof(before.raw));
 	assert_int_equal(boot_options.dom0_mem, before.dom0_mem);
 	assert_int_equal(boot_options.com1_baud, before.com1_baud);

@@ -32,6 +32,8 @@ long hcall_unimplemented(const char *op, unsigned sub, int err)
 
 int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 {
+	if (!context_answer)
+		v->initialised = true;
 	return context_answer;
 }
 
