@@ -157,9 +157,13 @@ static bool claim_idle(struct cpupool *p, unsigned cpu)
 
 static unsigned best_idle(struct runq *q, const struct vcpu *v)
 {
-	struct cpumask idle = cpumask_and(&q->pool->idle, &v->sched.hard), near = cpumask_and(&idle, &q->cpus), soft;
+	struct cpumask idle, near, soft;
 	unsigned cpu;
 
+	if (likely(cpumask_empty(&q->pool->idle)))
+		return CPUMASK_BITS;
+	idle = cpumask_and(&q->pool->idle, &v->sched.hard);
+	near = cpumask_and(&idle, &q->cpus);
 	if (q->policy != SCHED_SHARE)
 		return cpumask_first(&near); /* its one CPU, or none */
 

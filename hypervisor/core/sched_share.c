@@ -353,7 +353,7 @@ static void balance(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t no
 	c->look = false;
 	if (q->pool->nr_queues > 1)
 		look_elsewhere(q, cpu, prev);
-	if (q->tree.first && now >= c->slice_end)
+	if (q->tree.first && now >= c->slice_end && q->pool->nr_cpus > 1)
 		show_head(q, vcpu_of(q->tree.first), now);
 }
 

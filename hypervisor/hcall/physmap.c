@@ -32,6 +32,7 @@ static int place(struct domain *d, uint64_t gfn, mfn_t m, enum p2m_type type)
 		ret = clear_gfn(d, GFN(gfn));
 		if (!ret)
 			ret = p2m_map(d, GFN(gfn), m, 0, type);
+		guest_tlb_sync(d); /* no vCPU sees the old one any more */
 	}
 	if (unlikely(ret))
 		frame_put(m);
@@ -88,10 +89,9 @@ static int move_frame(struct domain *d, uint64_t idx, uint64_t gfn)
 	ret = clear_gfn(d, GFN(gfn));
 	if (!ret || ret == -ENOENT)
 		ret = p2m_map(d, GFN(gfn), m, 0, P2M_RAM_RW);
-	if (ret && p2m_map(d, GFN(idx), m, 0, P2M_RAM_RW)) {
-		guest_tlb_sync(d); /* no vCPU may still write to it */
+	guest_tlb_sync(d); /* no vCPU finds it at idx any more, or what was at gfn */
+	if (ret && p2m_map(d, GFN(idx), m, 0, P2M_RAM_RW))
 		frame_release_alloc(d, m);
-	}
 	return ret;
 }
 
@@ -298,6 +298,7 @@ long physmap_add_batch(struct hcall *h, gva_t arg, uint64_t start)
 	return ret;
 }
 
+/* Foreign mappings go one page a call from Linux' privcmd: their frames are kept until all vCPUs have flushed, unwaited for. */
 long physmap_remove(struct hcall *h, gva_t arg)
 {
 	struct xen_remove_from_physmap x;
@@ -319,9 +320,14 @@ long physmap_remove(struct hcall *h, gva_t arg)
 	case P2M_RAM_RO:
 	case P2M_RAM_LOGDIRTY:
 		ret = p2m_release(d, GFN(x.gpfn));
+		guest_tlb_sync(d);
+		break;
+	case P2M_FOREIGN:
+		ret = p2m_unmap(d, GFN(x.gpfn), 0);
 		break;
 	default:
 		ret = p2m_unmap(d, GFN(x.gpfn), 0);
+		guest_tlb_sync(d);
 		break;
 	}
 	domain_put(d);

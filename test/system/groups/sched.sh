@@ -191,20 +191,20 @@ test_rtds() {
 	make_pool promises rtds 3
 	same "$(pool promises 3)" rtds 'scheduler of the pool'
 	tiny_up kept 'pool = "promises"'
-	xl sched-rtds -d kept -v all -p 10000 -b 2500
+	xl sched-rtds -d kept -v all -p 10000 -b 2500 -e 0
 	same "$(xl sched-rtds -d kept -v all | awk 'NR == 2 { print $3, $4, $5 }')" '0 10000 2500' 'period and budget'
 	xl sched-rtds -d kept -v 0 -p 20000 -b 4000 -e 0
 	same "$(xl sched-rtds -d kept -v all | awk 'NR == 2 { print $3, $4, $5 }')" '0 20000 4000' 'of its vCPU'
-	refused xl sched-rtds -d kept -v all -p 10000 -b 20000
-	refused xl sched-rtds -d kept -v all -p 0 -b 0
+	refused xl sched-rtds -d kept -v all -p 10000 -b 20000 -e 0
+	refused xl sched-rtds -d kept -v all -p 0 -b 0 -e 0
 	refused xl sched-rtds -d kept -v 5 -p 10000 -b 1000
 	refused xl sched-credit2 -d kept -w 100
 	# Two halves and a bit do not fit.
 	tiny_up second 'pool = "promises"'
-	xl sched-rtds -d kept -v all -p 10000 -b 6000
-	refused xl sched-rtds -d second -v all -p 10000 -b 5000
-	xl sched-rtds -d kept -v all -p 10000 -b 3000
-	xl sched-rtds -d second -v all -p 10000 -b 5000
+	xl sched-rtds -d kept -v all -p 10000 -b 6000 -e 0
+	refused xl sched-rtds -d second -v all -p 10000 -b 5000 -e 0
+	xl sched-rtds -d kept -v all -p 10000 -b 3000 -e 0
+	xl sched-rtds -d second -v all -p 10000 -b 5000 -e 0
 	tell kept x
 	eventually said kept 'tiny: got x'
 	xl cpupool-migrate kept Pool-0
