@@ -265,8 +265,8 @@ static void enter_queue(struct runq *q, struct vcpu *v, bool fresh)
 	__atomic_store_n(&v->sched.runq, (uint16_t)(q - runqs), __ATOMIC_RELEASE);
 }
 
-void sched_rehome(struct vcpu *v, struct runq *to, const struct cpumask *hard, const struct cpumask *soft,
-		  bool fresh) NO_LOCK_CHECK
+void sched_rehome(struct vcpu *v, struct runq *to, const struct cpumask *hard, const struct cpumask *soft, bool fresh)
+	NO_LOCK_CHECK
 {
 	struct sched_vcpu *s = &v->sched;
 	struct runq *from;
@@ -660,7 +660,8 @@ static void dump_queue(unsigned i) NO_LOCK_CHECK
 	struct runq *q = &runqs[i];
 
 	spin_lock(&q->lock);
-	for_each_cpu (cpu, &q->cpus) {
+	for_each_cpu(cpu, &q->cpus)
+	{
 		const struct vcpu *v = sched_cpus[cpu].current;
 
 		if (v)
@@ -681,8 +682,7 @@ void sched_dump(void) NO_LOCK_CHECK
 	spin_lock(&sched_control);
 	for (const struct cpupool *p = cpupool_first(); p; p = p->next) {
 		log_info("pool %u, %s, %u domains", p->id, policy_name(p->policy), p->domains);
-		for_each_cpu (i, &p->queues)
-			dump_queue(i);
+		for_each_cpu(i, &p->queues) dump_queue(i);
 	}
 	spin_unlock(&sched_control);
 }

@@ -50,7 +50,8 @@ static void fill(struct admit_plan *p, const struct admit_change *c)
 		i->changes = concerns(c, v);
 		i->load = i->changes && c->load != ADMIT_SAME ? c->load : admit_load(v->sched.period, v->sched.budget);
 		i->may = cpumask_and(i->changes && c->hard ? c->hard : &v->sched.hard, &c->cpus);
-		i->cpu = q->pool == c->pool && !(i->changes && c->anew) ? (uint16_t)cpumask_first(&q->cpus) : (uint16_t)NR_CPUS;
+		i->cpu = q->pool == c->pool && !(i->changes && c->anew) ? (uint16_t)cpumask_first(&q->cpus)
+									: (uint16_t)NR_CPUS;
 	}
 }
 
@@ -59,9 +60,7 @@ static bool put(struct admit_plan *p, struct item *i)
 {
 	unsigned best = CPUMASK_BITS;
 
-	for_each_cpu (cpu, &i->may)
-		if (best == CPUMASK_BITS || p->load[cpu] < p->load[best])
-			best = cpu;
+	for_each_cpu(cpu, &i->may) if (best == CPUMASK_BITS || p->load[cpu] < p->load[best]) best = cpu;
 	if (best == CPUMASK_BITS || p->load[best] + i->load > SCHED_EDF_FULL)
 		return false;
 	p->load[best] += i->load;

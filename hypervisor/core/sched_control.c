@@ -17,9 +17,8 @@ struct vcpu *control_vcpus;
 
 static struct runq *share_queue(const struct cpupool *p, unsigned cpu)
 {
-	for_each_cpu (i, &p->queues)
-		if (p->policy == SCHED_SHARE && port_cpu_socket(cpumask_first(&runqs[i].cpus)) == port_cpu_socket(cpu))
-			return &runqs[i];
+	for_each_cpu(i, &p->queues) if (p->policy == SCHED_SHARE && port_cpu_socket(cpumask_first(&runqs[i].cpus)) ==
+									    port_cpu_socket(cpu)) return &runqs[i];
 	return NULL;
 }
 
@@ -38,8 +37,7 @@ static struct runq *new_queue(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	q->nr_cpus = q->members = 0;
 	q->vtime = 0;
 	q->owner = NULL;
-	for_each_cpu (i, &p->queues)
-		q->vtime = MAX(q->vtime, runqs[i].vtime);
+	for_each_cpu(i, &p->queues) q->vtime = MAX(q->vtime, runqs[i].vtime);
 	q->pool = p;
 	spin_unlock(&q->lock);
 	cpumask_set(&p->queues, (unsigned)(q - runqs));
@@ -89,7 +87,8 @@ static struct runq *find_queue(struct runq *own, const struct cpupool *p, const 
 
 	if (own && own->pool == p && cpumask_meet(&own->cpus, hard))
 		return own;
-	for_each_cpu (i, &p->queues) {
+	for_each_cpu(i, &p->queues)
+	{
 		struct runq *q = &runqs[i];
 		bool is_soft = cpumask_meet(&q->cpus, &good);
 
@@ -449,7 +448,10 @@ static int change_promises(struct domain *d, struct vcpu *only, uint32_t period_
 		return -EINVAL;
 	spin_lock(&sched_control);
 	if (d->sched.pool->policy == SCHED_EDF) {
-		struct admit_change c = { .pool = d->sched.pool, .cpus = d->sched.pool->cpus, .d = d, .v = only,
+		struct admit_change c = { .pool = d->sched.pool,
+					  .cpus = d->sched.pool->cpus,
+					  .d = d,
+					  .v = only,
 					  .load = admit_load(period, budget) };
 
 		rc = admit_plan(&c, &plan);

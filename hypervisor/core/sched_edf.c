@@ -69,8 +69,8 @@ void edf_charge(struct vcpu *v, uint64_t ran)
 /* More left than its rate gives until the deadline? */
 static bool too_much_left(const struct sched_vcpu *s, uint64_t now)
 {
-	return s->left > 0 && (unsigned __int128)(uint64_t)s->left * s->period >
-				      (unsigned __int128)(s->deadline - now) * s->budget;
+	return s->left > 0 &&
+	       (unsigned __int128)(uint64_t)s->left * s->period > (unsigned __int128)(s->deadline - now) * s->budget;
 }
 
 static void enqueue(struct runq *q, struct vcpu *v)
@@ -148,7 +148,7 @@ struct vcpu *edf_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t 
 			deplete(q, v);
 		else if (v->sched.deadline <= now)
 			begin_period(v, v->sched.deadline + v->sched.period > now ? v->sched.deadline + v->sched.period
-										   : now + v->sched.period);
+										  : now + v->sched.period);
 	}
 	refill(q, now);
 	if (prev && prev->sched.depleted && !prev->sched.extra) {

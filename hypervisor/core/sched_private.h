@@ -18,13 +18,13 @@ struct runq {
 	enum sched_policy policy; /* the pool's */
 	struct cpumask cpus;	  /* whose CPUs pick from here */
 	uint32_t nr_cpus;
-	struct tree tree;	  /* runnable, not running, not parked; by what the policy orders them by */
-	uint64_t head;		  /* key of the first, NEVER: empty; may be read without the lock */
-	uint32_t members;	  /* vCPUs that belong here; atomic */
-	uint64_t vtime;		  /* SCHED_SHARE: virtual time its CPUs have come to; never goes back */
-	struct tree refills;	  /* SCHED_EDF: depleted vCPUs, by deadline */
-	uint64_t load;		  /* SCHED_EDF: what is promised, SCHED_EDF_FULL = all of the CPU; under sched_control */
-	struct vcpu *owner;	  /* SCHED_NULL: whose CPU this is; under sched_control */
+	struct tree tree;    /* runnable, not running, not parked; by what the policy orders them by */
+	uint64_t head;	     /* key of the first, NEVER: empty; may be read without the lock */
+	uint32_t members;    /* vCPUs that belong here; atomic */
+	uint64_t vtime;	     /* SCHED_SHARE: virtual time its CPUs have come to; never goes back */
+	struct tree refills; /* SCHED_EDF: depleted vCPUs, by deadline */
+	uint64_t load;	     /* SCHED_EDF: what is promised, SCHED_EDF_FULL = all of the CPU; under sched_control */
+	struct vcpu *owner;  /* SCHED_NULL: whose CPU this is; under sched_control */
 } __attribute__((aligned(64)));
 
 /* Written by the CPU itself under its queue's lock where nothing else is said; others read single fields without it. */
@@ -38,7 +38,7 @@ struct sched_cpu {
 	bool online;	      /* under sched_control */
 	struct timer slice;
 	uint64_t slice_end; /* SCHED_SHARE: when others get their turn, NEVER: nobody waits */
-	uint64_t floor; /* SCHED_SHARE: who runs here has no less virtual time than this */
+	uint64_t floor;	    /* SCHED_SHARE: who runs here has no less virtual time than this */
 	uint64_t idle_ns, idle_since;
 	uint32_t last_pool; /* where it goes when it comes online again; under sched_control */
 	/* Of the current vCPU, for others to estimate its virtual time. */
@@ -125,12 +125,12 @@ void null_offer(struct runq *q);
 /* sched_admit.c, under sched_control: which CPU each vCPU of an EDF pool belongs to. */
 struct admit_change {
 	struct cpupool *pool;
-	struct cpumask cpus; /* of the pool, that are to be used */
-	const struct domain *d; /* all its vCPUs are what differs from what is in force, */
-	const struct vcpu *v;	/* or this one; NULL: nothing does */
+	struct cpumask cpus;	    /* of the pool, that are to be used */
+	const struct domain *d;	    /* all its vCPUs are what differs from what is in force, */
+	const struct vcpu *v;	    /* or this one; NULL: nothing does */
 	const struct cpumask *hard; /* theirs; NULL: stays */
-	uint64_t load;	     /* theirs; ADMIT_SAME: stays */
-	bool anew;	     /* they are on no CPU of the pool yet */
+	uint64_t load;		    /* theirs; ADMIT_SAME: stays */
+	bool anew;		    /* they are on no CPU of the pool yet */
 };
 #define SCHED_EDF_FULL (1ull << 32)
 #define ADMIT_SAME     NEVER

@@ -97,7 +97,8 @@ static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now, 
 	*alone = CPUMASK_BITS;
 	if (!cpumask_empty(&soft))
 		may = soft;
-	for_each_cpu (cpu, &may) {
+	for_each_cpu(cpu, &may)
+	{
 		const struct sched_cpu *c = &sched_cpus[cpu];
 		uint64_t at = live(c, now);
 
@@ -177,7 +178,8 @@ static struct runq *least_queue(const struct cpumask *look_at)
 	struct runq *best = NULL;
 	uint64_t least = NEVER;
 
-	for_each_cpu (i, look_at) {
+	for_each_cpu(i, look_at)
+	{
 		uint64_t head = __atomic_load_n(&runqs[i].head, __ATOMIC_RELAXED);
 
 		if (head < least) {
@@ -209,9 +211,7 @@ bool share_steal(unsigned cpu) NO_LOCK_CHECK
 
 		cpumask_clear(&left, (unsigned)(from - runqs));
 		sched_lock_two(q, from);
-		v = sched_cpus[cpu].runq == own && from->pool == p && q->pool == p
-					 ? sched_first(from, cpu)
-					 : NULL;
+		v = sched_cpus[cpu].runq == own && from->pool == p && q->pool == p ? sched_first(from, cpu) : NULL;
 		if (v)
 			take_over(q, from, v);
 		got = v;
@@ -249,7 +249,8 @@ static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 	int64_t lag = (int64_t)lag_of(head->domain->sched_weight), most = too_far(q);
 	unsigned best = CPUMASK_BITS;
 
-	for_each_cpu (cpu, all) {
+	for_each_cpu(cpu, all)
+	{
 		struct sched_cpu *c = &sched_cpus[cpu];
 		int64_t ahead = (int64_t)(live(c, now) - head->sched.vruntime);
 

@@ -11,6 +11,7 @@
 #include "core/numa.h"
 #include "core/policy.h"
 #include "hcall/physmap.h"
+#include "port/guest.h"
 
 #define MEMOP_CMD_MASK ((1u << MEMOP_EXTENT_SHIFT) - 1)
 #define E820_ENTRIES   1024u
