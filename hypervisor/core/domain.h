@@ -80,6 +80,7 @@ struct domain {
 	bool is_dying;	   /* domain_kill() began; lock */
 	bool is_shut_down; /* lock */
 	uint8_t shutdown_code;
+	uint8_t refusals_said;	  /* lines logged about what it asked for in vain; hcall/table.c */
 	bool created_paused;	  /* the tool stack's initial pause; cleared by the first unpause */
 	uint32_t pause_count;	  /* atomic: sched_domain_pause() */
 	uint32_t ctl_pause_count; /* XEN_DOMCTL_pausedomain nesting; lock */

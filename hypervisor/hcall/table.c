@@ -123,6 +123,8 @@ bool hcall_preempt(void)
 	return v && (v->regs.rflags & RFLAGS_IF) && guest_interrupt_pending(v);
 }
 
+#define SAID_MOST 64u /* lines about one domain */
+
 /* What was refused lately, so that each is said once. A guest that makes up many pushes others out: they are said again. */
 static struct {
 	spinlock_t lock;
@@ -146,13 +148,14 @@ static bool first_refused(const char *op, unsigned sub) REQUIRES(refused.lock)
 
 long hcall_unimplemented(const char *op, unsigned sub, int err)
 {
-	const struct vcpu *v = sched_current();
+	struct domain *d = sched_current()->domain;
 	bool first;
 
 	spin_lock(&refused.lock);
-	first = first_refused(op, sub);
+	first = d->refusals_said < SAID_MOST && first_refused(op, sub);
+	d->refusals_said += first;
 	spin_unlock(&refused.lock);
 	if (first)
-		log_guest(LOG_WARN, v->domain->id, "unimplemented: %s %u (error %d)", op, sub, err < 0 ? -err : err);
+		log_warn("d%u: unimplemented: %s %u (error %d)", d->id, op, sub, err < 0 ? -err : err);
 	return err < 0 ? err : -err;
 }
