@@ -563,9 +563,11 @@ static void change_pauses(struct vcpu *v, int by) NO_LOCK_CHECK
 
 void sched_vcpu_sync(struct vcpu *v)
 {
+	guest_waits(true);
 	while (__atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE) &&
 	       __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED) != port_cpu())
 		port_relax();
+	guest_waits(false);
 }
 
 void sched_vcpu_pause_nosync(struct vcpu *v)

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 
 spinlock_t sched_control = SPINLOCK_INIT(LOCK_SCHED_CONTROL);
 struct vcpu *control_vcpus;
@@ -162,9 +163,11 @@ void control_wait_left(unsigned cpu)
 {
 	const struct sched_cpu *c = &sched_cpus[cpu];
 
+	guest_waits(true);
 	while (cpu != port_cpu() && __atomic_load_n(&c->runq, __ATOMIC_RELAXED) == RUNQ_NONE &&
 	       __atomic_load_n(&c->current, __ATOMIC_ACQUIRE))
 		port_relax();
+	guest_waits(false);
 }
 
 int sched_cpu_down(unsigned cpu)

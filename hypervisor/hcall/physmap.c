@@ -32,8 +32,9 @@ static int place(struct domain *d, uint64_t gfn, mfn_t m, enum p2m_type type)
 		ret = clear_gfn(d, GFN(gfn));
 		if (!ret)
 			ret = p2m_map(d, GFN(gfn), m, 0, type);
-		guest_tlb_sync(d); /* no vCPU sees the old one any more */
 	}
+	/* No vCPU sees what was there, just now or before the latest removal. */
+	guest_tlb_sync(d);
 	if (unlikely(ret))
 		frame_put(m);
 	return ret;

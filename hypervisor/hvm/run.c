@@ -83,12 +83,17 @@ bool guest_tlb_settled(struct domain *d)
 	return true;
 }
 
+void guest_waits(bool on)
+{
+	__atomic_store_n(&places[port_cpu()].quiet, on, __ATOMIC_SEQ_CST);
+}
+
 void guest_tlb_sync(struct domain *d)
 {
 	unsigned self = port_cpu();
 	uint32_t gen = __atomic_load_n(&d->hvm->tlb_gen, __ATOMIC_SEQ_CST);
 
-	__atomic_store_n(&places[self].quiet, true, __ATOMIC_SEQ_CST);
+	guest_waits(true);
 	for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++) {
 		if (cpu == self || !lags(cpu, d, gen))
 			continue;
@@ -96,7 +101,7 @@ void guest_tlb_sync(struct domain *d)
 		while (lags(cpu, d, gen))
 			__builtin_ia32_pause();
 	}
-	__atomic_store_n(&places[self].quiet, false, __ATOMIC_RELEASE);
+	guest_waits(false);
 }
 
 /* --- the loop --- */

@@ -35,6 +35,11 @@ void guest_tlb_flush(struct domain *d);
  * stale before. Waits for CPUs that run d's vCPUs: no spin lock may be held, nor a window in use by the caller.
  */
 void guest_tlb_sync(struct domain *d);
+/*
+ * This CPU waits for another one (on), in a loop, and looks at no guest meanwhile: who waits in guest_tlb_sync() does not
+ * wait for it.
+ */
+void guest_waits(bool on);
 bool guest_tlb_settled(struct domain *d); /* would guest_tlb_sync(d) return at once? */
 /*
  * v stops running on this CPU: all of its state is in memory afterwards, for any CPU to load. sched_pick() calls it, its

@@ -288,6 +288,10 @@ WEAK void guest_tlb_sync(struct domain *d)
 {
 }
 
+WEAK void guest_waits(bool on)
+{
+}
+
 WEAK bool guest_tlb_settled(struct domain *d)
 {
 	return true;
