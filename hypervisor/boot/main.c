@@ -327,12 +327,12 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	domain_no_reboot = boot_options.noreboot;
 	sched_init();
 	time_init();
-	port_boot_release();
 
 	if (dom0_build())
 		stop();
 	boot_release_modules();
 	show_memory();
 	console_set_levels(boot_options.loglvl, boot_options.guest_loglvl);
+	port_boot_release(); /* not before: they take frames, and dom0 is to have those of its addresses */
 	run_loop();
 }
