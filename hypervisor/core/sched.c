@@ -427,6 +427,7 @@ again:
 		if (q)
 			goto again;
 		set_slice(c, NEVER);
+		timer_cpu_leave();
 		return NULL;
 	}
 	/* What is asked for from here on is asked under the queue's lock, or is looked at again later. */

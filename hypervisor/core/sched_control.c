@@ -176,17 +176,18 @@ int sched_cpu_down(unsigned cpu)
 	int rc = 0;
 
 	spin_lock(&sched_control);
-	if (cpu >= NR_CPUS || !sched_cpus[cpu].online)
+	if (cpu >= port_cpu_count())
 		rc = -EINVAL;
-	while (p && cpu < NR_CPUS && !cpumask_test(&p->cpus, cpu))
+	else if (!sched_cpus[cpu].online)
+		rc = -EEXIST;
+	while (!rc && p && !cpumask_test(&p->cpus, cpu))
 		p = p->next;
-	if (!rc && (cpu == port_cpu() || (p && p->nr_cpus == 1 && (p->domains || !p->id))))
+	if (!rc && p && p->nr_cpus == 1 && (p->domains || !p->id))
 		rc = -EBUSY;
 	if (!rc && p)
 		rc = control_leave(p, cpu);
-	if (!rc) {
-		sched_cpus[cpu].online = false;
-	}
+	if (!rc)
+		__atomic_store_n(&sched_cpus[cpu].online, false, __ATOMIC_RELAXED);
 	spin_unlock(&sched_control);
 	if (!rc)
 		control_wait_left(cpu);
@@ -203,13 +204,27 @@ int sched_cpu_up(unsigned cpu)
 		rc = -EINVAL;
 	else if (sched_cpus[cpu].online)
 		rc = -EEXIST;
+	else if (sched_cpus[cpu].failed)
+		rc = -EIO;
 	if (!rc) {
 		p = cpupool_find(sched_cpus[cpu].last_pool);
 		p = p ? p : cpupool_first();
-		sched_cpus[cpu].online = true;
+		__atomic_store_n(&sched_cpus[cpu].online, true, __ATOMIC_RELAXED);
 		control_join(p, cpu);
 	}
 	spin_unlock(&sched_control);
+	return rc;
+}
+
+int sched_cpu_fail(unsigned cpu)
+{
+	int rc = sched_cpu_down(cpu);
+
+	if (!rc) {
+		spin_lock(&sched_control);
+		sched_cpus[cpu].failed = true;
+		spin_unlock(&sched_control);
+	}
 	return rc;
 }
 
@@ -218,7 +233,7 @@ struct cpumask sched_online(void)
 	struct cpumask m = CPUMASK_NONE;
 
 	for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++)
-		if (sched_cpus[cpu].online)
+		if (__atomic_load_n(&sched_cpus[cpu].online, __ATOMIC_RELAXED))
 			cpumask_set(&m, cpu);
 	return m;
 }

@@ -36,6 +36,7 @@ struct sched_cpu {
 	bool preempt;	      /* somebody woke who should run before current */
 	bool yielded;	      /* the current vCPU gives up its turn */
 	bool online;	      /* under sched_control */
+	bool failed;	      /* never to be online again; under sched_control */
 	struct timer slice;
 	uint64_t slice_end; /* SCHED_SHARE: when others get their turn, NEVER: nobody waits */
 	uint64_t floor;	    /* SCHED_SHARE: who runs here has no less virtual time than this */

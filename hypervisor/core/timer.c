@@ -2,7 +2,8 @@
  * core/timer.c: see timer.h. Owns the per-CPU queues: a binary heap of pointers ordered by deadline.
  * Locks: queue.lock; a timer's fields are guarded by the lock of queues[t->cpu], t->cpu itself too. Invariants: t->slot is
  * t's index in queue[t->cpu].heap, or -1; no queue is ever longer than the number of reserved timers, which its capacity
- * covers; a queue's timers are set by its own CPU only, for that one's interrupt is armed.
+ * covers; a queue's timers are set by its own CPU only, for that one's interrupt is armed. timer_cpu_leave() alone gives
+ * timers to another CPU, which it makes arm its interrupt.
  */
 #include "core/timer.h"
 
@@ -271,7 +272,7 @@ void timer_expire(void)
 {
 	struct queue *q = &queues[port_cpu()];
 
-	q->due = false;
+	__atomic_store_n(&q->due, false, __ATOMIC_SEQ_CST); /* what is put in from now on says so again */
 	spin_lock(&q->lock);
 	while (q->nr) {
 		struct timer *t = q->heap[0];
@@ -292,10 +293,33 @@ void timer_expire(void)
 
 bool timer_due(void)
 {
-	return queues[port_cpu()].due;
+	return __atomic_load_n(&queues[port_cpu()].due, __ATOMIC_RELAXED);
+}
+
+void timer_cpu_leave(void) NO_LOCK_CHECK
+{
+	unsigned self = port_cpu();
+	struct queue *q = &queues[self], *to = &queues[0];
+
+	if (!self || !q->nr) /* others only take out */
+		return;
+	spin_lock(&to->lock);
+	spin_lock(&q->lock);
+	while (q->nr) {
+		struct timer *t = q->heap[--q->nr];
+
+		/* It is active all the time: who stops it meanwhile waits for a lock. */
+		__atomic_store_n(&t->cpu, 0, __ATOMIC_RELAXED);
+		sift_up(to, t, to->nr++);
+	}
+	spin_unlock(&q->lock);
+	spin_unlock(&to->lock);
+	port_timer_arm(~0ull);
+	__atomic_store_n(&to->due, true, __ATOMIC_RELEASE);
+	port_kick(0);
 }
 
 void upcall_timer(void)
 {
-	queues[port_cpu()].due = true;
+	__atomic_store_n(&queues[port_cpu()].due, true, __ATOMIC_RELAXED);
 }

@@ -43,5 +43,7 @@ void timer_kill(struct timer *t); /* the same, and it is not firing either: its 
 bool timer_active(const struct timer *t);
 void timer_expire(void); /* runs what is due on this CPU and arms the machine's timer; run loop only, no locks held */
 bool timer_due(void);	 /* upcall_timer() came since the last timer_expire() */
+/* This CPU runs nobody: what its queue has goes to CPU 0's, and its interrupt is disarmed. CPU 0 keeps its own. No locks held. */
+void timer_cpu_leave(void);
 
 #endif

@@ -198,8 +198,10 @@ _Noreturn void upcall_cpu_main(void)
 {
 	unsigned cpu = port_cpu();
 
-	timer_cpu_init(cpu);
-	if (svm_cpu_init(cpu))
-		log_err("CPU %u cannot run guests; it idles", cpu);
+	if (svm_cpu_init(cpu)) {
+		log_err("CPU %u cannot run guests: it is offline for good", cpu);
+		if (sched_cpu_fail(cpu))
+			panic("a vCPU is bound to CPU %u", cpu);
+	}
 	run_loop();
 }

@@ -387,8 +387,17 @@ static void local_apic(void)
 	CHECK("x2APIC self-IPI arrived", arrived[0]);
 }
 
-/* ---- ping-pong: each vCPU halts until the other's event ---- */
+/* ---- two vCPUs: the second one does as it is told ---- */
 
+enum duty {
+	PONG,  /* halts until an event comes, and answers it */
+	SLEEP, /* halts */
+	SPIN,  /* takes interrupts, has its CPU to itself */
+	YIELD, /* counts its turns and yields */
+};
+
+static volatile enum duty duty;
+static volatile uint64_t turns;
 static evtchn_port_t ports[2];
 
 INTERRUPT on_ping(struct interrupt_frame *f)
@@ -398,6 +407,23 @@ INTERRUPT on_ping(struct interrupt_frame *f)
 	(void)f;
 	take(me);
 	event_clear(ports[me]);
+}
+
+/* The first thing that the vCPU does is to read the clock. */
+INTERRUPT on_wake(struct interrupt_frame *f)
+{
+	(void)f;
+	arrived_tsc = cpu_tsc();
+	take(1);
+	event_clear(ports[1]);
+}
+
+INTERRUPT on_ipi_other(struct interrupt_frame *f)
+{
+	(void)f;
+	arrived_tsc = cpu_tsc();
+	wrmsr(0x80b, 0);
+	arrived[1] = true;
 }
 
 static void await(unsigned int me)
@@ -410,9 +436,40 @@ static void await(unsigned int me)
 static void second(void)
 {
 	for (;;) {
-		await(1);
-		event_send(ports[0]);
+		while (duty == PONG) {
+			await(1);
+			event_send(ports[0]);
+		}
+		while (duty == SLEEP)
+			cpu_halt();
+		while (duty == YIELD) {
+			turns++;
+			hc_sched(SCHEDOP_yield, 0);
+		}
+		cpu_irq_on();
+		while (duty == SPIN)
+			__asm__ volatile("pause");
+		cpu_irq_off();
 	}
+}
+
+static void second_x2(void)
+{
+	smp_to_x2(1);
+	apic_write(APIC_TPR, 0);
+	apic_write(APIC_SVR, 0x1ff);
+	second();
+}
+
+static bool second_start(void (*entry)(void))
+{
+	for (unsigned int v = 0; v < 2; v++) {
+		if (!CHECK_EQ("bind an IPI", event_bind_ipi(v, &ports[v]), 0))
+			return false;
+		event_set_mask(ports[v], false);
+	}
+	arrived[0] = arrived[1] = false;
+	return CHECK_EQ("start vCPU 1", smp_start(1, entry), 0);
 }
 
 static void ping(void)
@@ -421,31 +478,112 @@ static void ping(void)
 	await(0);
 }
 
-static void ping_pong(void)
+static void send_event(void)
+{
+	event_send(ports[1]);
+}
+
+static void send_ipi(void)
+{
+	apic_ipi(1, IPI);
+}
+
+/* Who yields does so first: both loops are the same but for who counts the turns. */
+#define YIELDS 32
+static void switches(void)
+{
+	uint64_t best = ~0UL;
+
+	duty = YIELD;
+	ping();
+	for (unsigned int b = 0; b < BATCHES; b++) {
+		uint64_t t, was = turns;
+
+		mark_begin(mark_name("switch"));
+		t = cpu_tsc();
+		for (unsigned int i = 0; i < YIELDS; i++)
+			hc_sched(SCHEDOP_yield, 0);
+		t = cpu_tsc() - t - overhead;
+		mark_end(mark_name("switch"), t);
+		if (turns - was == YIELDS && t < best)
+			best = t;
+	}
+	CHECK("each yield lets the other vCPU run", best != ~0UL);
+	row("switch", best / (2 * YIELDS));
+}
+
+/*
+ * From before the sender's instruction to the receiver's first one. rest: TSC ticks that the sender spends first, so that
+ * no rate limit protects it. Every CPU's instructions count: QEMU runs one CPU at a time, and the sender, done, does nothing
+ * but PAUSE, at which QEMU goes on to the next CPU.
+ */
+static void reach(const char *key, void (*send)(void), uint64_t rest)
+{
+	uint64_t best = ~0UL;
+
+	for (unsigned int b = 0; b < BATCHES; b++) {
+		uint64_t t = cpu_tsc();
+
+		while (cpu_tsc() - t < rest)
+			__asm__ volatile("pause");
+		arrived[1] = false;
+		mark_begin(mark_name(key));
+		t = cpu_tsc();
+		send();
+		while (!arrived[1])
+			__asm__ volatile("pause");
+		t = arrived_tsc - t - overhead;
+		mark_end(mark_name(key), t);
+		best = t < best ? t : best;
+	}
+	row(key, best);
+}
+
+/* Both on one CPU. */
+static void one_cpu(void)
 {
 	trap_gate(CALLBACK, on_ping);
-	for (unsigned int v = 0; v < 2; v++) {
-		if (event_bind_ipi(v, &ports[v]) != 0)
-			return;
-		event_set_mask(ports[v], false);
-	}
-	arrived[0] = arrived[1] = false;
-	if (!CHECK_EQ("start vCPU 1", smp_start(1, second), 0))
+	if (!second_start(second))
 		return;
 	ping();
 	MEASURE("pingpong", 16, 1, ping());
+	switches();
+	duty = SLEEP;
+	trap_gate(CALLBACK, on_wake);
+	reach("wake", send_event, 3000000);
+}
+
+/* Each on a CPU of its own. */
+static void two_cpus(void)
+{
+	if (!CHECK("x2APIC", apic_x2_enter()))
+		return;
+	trap_gate(CALLBACK, on_wake);
+	trap_gate(IPI, on_ipi_other);
+	duty = SPIN;
+	if (!second_start(second_x2))
+		return;
+	reach("x2ipiother", send_ipi, 3000000);
+	reach("evipiother", send_event, 3000000);
+	duty = SLEEP;
+	reach("x2wakeother", send_ipi, 3000000);
+	reach("evwakeother", send_event, 3000000);
 }
 
 void guest_main(void)
 {
 	measure_overhead();
-	exits();
 	callback_init();
+	if (guest_option("two")) {
+		two_cpus();
+		return;
+	}
+	exits();
 	calls();
 	events();
 	timers();
 	memory();
 	grants();
 	local_apic();
-	ping_pong();
+	one_cpu();
 }

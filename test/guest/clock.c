@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // xen-args: dom0_max_vcpus=4
 // cpus: 4
+// xen-cpus: 1
 // vcpus: 4
 /*
  * Time on several vCPUs: one clock for all that never goes back, run states that add up to the nanosecond, time stolen by

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // xen-args: dom0_max_vcpus=4
 // cpus: 4
+// xen-cpus: 1
 // vcpus: 4
 /*
  * What one vCPU changes, the others see: its own page tables after a shootdown of the guest's making, and the domain's

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // xen-args: dom0_max_vcpus=4
 // cpus: 4
+// xen-cpus: 1
 // vcpus: 128
 /*
  * Many vCPUs: start by hypercall and by INIT and SIPI, interrupts between them in both modes of the local APIC, events and

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // xen-args: dom0_max_vcpus=4
 // cpus: 4
+// xen-cpus: 1
 // vcpus: 8
 /*
  * Stress: vCPUs ask each other and answer, each time by an event, an interrupt or a polled port, picked at random, and sleep
