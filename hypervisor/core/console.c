@@ -248,7 +248,8 @@ void console_debug_key(char key)
 	log_info("'%c' pressed", key);
 	switch (key) {
 	case 'h':
-		log_info("keys: h this list, m memory, q domains, u NUMA nodes, r run queues, p counters (P resets), R reboot");
+		log_info("keys: h this list, m memory, q domains, u NUMA nodes, r run queues, p counters (P resets), R "
+			 "reboot");
 		break;
 	case 'm':
 		key_memory();

@@ -1,7 +1,7 @@
 /*
  * core/domain.c: see domain.h. Owns the domain list and every domain's life.
  * Locks: domain_list_lock (the list), domain.lock (flags of one domain). Invariant: a listed domain has refs > 0, or
- * is on its way out of the list and found no more.
+ * is being made or on its way out of the list, and not found.
  */
 #include "core/domain.h"
 
@@ -184,6 +184,7 @@ static void destroy(struct domain *d)
 {
 	struct vcpu *v;
 
+	timer_kill(&d->sched.refill); /* it looks at the vCPUs */
 	for_each_vcpu (d, v)
 		vcpu_destroy(v);
 	sched_domain_destroy(d);
@@ -201,16 +202,21 @@ static void destroy(struct domain *d)
 	heap_free(d, sizeof(*d));
 }
 
-void domain_put(struct domain *d)
+/* It has no reference: nobody finds it any more. */
+static void bury(struct domain *d)
 {
-	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
-		return;
 	spin_lock(&domain_list_lock);
 	delist(d);
 	d->next = dead;
 	dead = d;
 	spin_unlock(&domain_list_lock);
 	__atomic_store_n(&dead_waiting, true, __ATOMIC_RELEASE);
+}
+
+void domain_put(struct domain *d)
+{
+	if (!__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
+		bury(d);
 }
 
 static struct domain *next_dead(void)
@@ -222,7 +228,7 @@ static struct domain *next_dead(void)
 	if (d)
 		dead = d->next;
 	else
-		dead_waiting = false;
+		__atomic_store_n(&dead_waiting, false, __ATOMIC_RELAXED);
 	spin_unlock(&domain_list_lock);
 	return d;
 }
@@ -241,7 +247,7 @@ static void configure(struct domain *d, const struct domain_config *c)
 {
 	spin_lock_init(&d->lock, LOCK_DOMAIN);
 	d->id = c->id;
-	d->refs = 1;
+	d->refs = 0; /* until it is whole: listed, to have its number, but not found */
 	d->rights = c->rights;
 	memcpy(d->uuid, c->uuid, sizeof(d->uuid));
 	d->options = c->options;
@@ -292,10 +298,11 @@ int domain_create(const struct domain_config *c, struct domain **out)
 		rc = guest_domain_init(d);
 	if (rc) {
 		d->is_dying = true;
-		domain_put(d);
+		bury(d);
 		return rc;
 	}
-	time_update_wallclock(d);
+	__atomic_store_n(&d->refs, 1, __ATOMIC_RELEASE);
+	time_update_wallclock(d); /* after it can be found: who sets the clock meanwhile updates it too */
 	*out = d;
 	return 0;
 }

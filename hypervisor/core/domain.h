@@ -59,8 +59,8 @@ struct vcpu {
 	uint32_t virq_port[24];	       /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
 	struct evtchn_fifo_vcpu *fifo; /* FIFO control block state, core/evtchn_fifo.c; NULL */
 
-	/* What the tool stack asked for, a bit per CPU; all 0 = any. Under domctl_lock (hcall/domctl.c). */
-	uint64_t affinity_hard[4], affinity_soft[4];
+	bool pinned;		 /* by SCHEDOP_pin_override; domctl_lock (hcall/domctl.c) */
+	struct cpumask unpinned; /* the hard affinity it goes back to then */
 };
 
 /* Why a domain stopped; SHUTDOWN_* of xen/sched.h. */

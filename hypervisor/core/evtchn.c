@@ -82,10 +82,14 @@ bool evtchn_2l_pending(const struct domain *d, uint32_t port)
 	return port < limit_2l(d) && evtchn_bit_test(pending_2l(d), port);
 }
 
-static void raise_2l(struct domain *d, struct vcpu *v, uint32_t port)
+static void raise_2l(struct domain *d, struct vcpu *v, struct evtchn *ch, uint32_t port)
 {
 	if (port >= limit_2l(d) || evtchn_bit_set(pending_2l(d), port))
 		return;
+	if (unlikely(__atomic_load_n(&d->evtchn.fifo, __ATOMIC_SEQ_CST))) { /* it changed over while we did that */
+		evtchn_fifo_raise(d, v, ch, port);
+		return;
+	}
 	if (v && !evtchn_bit_test(mask_2l(d), port) && !select_2l(v, port))
 		evtchn_notify(v);
 	evtchn_wake_pollers(d, port);
@@ -109,7 +113,7 @@ static void raise(struct domain *d, struct evtchn *ch, uint32_t port)
 	if (d->evtchn.fifo)
 		evtchn_fifo_raise(d, v, ch, port);
 	else
-		raise_2l(d, v, port);
+		raise_2l(d, v, ch, port);
 }
 
 /* NULL: there is no such port. */
@@ -488,7 +492,8 @@ int evtchn_reset(struct domain *d)
 
 int evtchn_relinquish(struct domain *d)
 {
-	struct evtchn_fifo *f;
+	struct evtchn_fifo *f = NULL;
+	int rc = 0;
 
 	if (close_some(d))
 		return -ERESTART;
@@ -498,10 +503,13 @@ int evtchn_relinquish(struct domain *d)
 		__atomic_compare_exchange_n(&virq_handler[virq], &mine, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}
 	spin_lock(&d->evtchn.lock);
-	f = evtchn_fifo_detach(d);
+	if (d->evtchn.active) /* opened by the tool stack's other CPU, which had not seen that d is dying */
+		rc = -ERESTART;
+	else
+		f = evtchn_fifo_detach(d);
 	spin_unlock(&d->evtchn.lock);
 	evtchn_fifo_free(f);
-	return 0;
+	return rc;
 }
 
 void evtchn_vcpu_moved_info(struct vcpu *v)

@@ -183,17 +183,29 @@ static void free_vcpu(struct evtchn_fifo_vcpu *q)
 	heap_free(q, sizeof(*q));
 }
 
-/* The domain changes over: what is pending in the 2-level bitmap stays so, until its word has a page. */
+/*
+ * The domain changes over: what is pending in the 2-level bitmap stays so, until its word has a page. The other ends of its
+ * ports, which do not hold this lock, may send meanwhile: they set the bit and look at fifo, we set fifo and look at the bit.
+ */
 static void install(struct domain *d, struct evtchn_fifo *f) REQUIRES(d->evtchn.lock)
 {
 	for (uint32_t port = 1; port < d->evtchn.nr_ports; port++) {
 		struct evtchn *ch = evtchn_at(d, port);
 
-		ch->pending = ch->state != EVTCHNSTAT_closed && evtchn_2l_pending(d, port);
+		ch->pending = false;
 		ch->last_vcpu = 0;
 		ch->last_priority = EVTCHN_FIFO_PRIORITY_DEFAULT;
 	}
-	__atomic_store_n(&d->evtchn.fifo, f, __ATOMIC_RELEASE);
+	__atomic_store_n(&d->evtchn.fifo, f, __ATOMIC_SEQ_CST);
+	for (uint32_t port = 1; port < d->evtchn.nr_ports; port++) {
+		struct evtchn *ch = evtchn_at(d, port);
+
+		if (ch->state == EVTCHNSTAT_closed || !evtchn_2l_pending(d, port))
+			continue;
+		spin_lock(&f->lock);
+		ch->pending = true;
+		spin_unlock(&f->lock);
+	}
 }
 
 /* v can be notified now: links what became pending for it before. */

@@ -43,7 +43,7 @@ void frame_node_count(unsigned node, uint64_t *total, uint64_t *free); /* the sa
 unsigned frame_node(mfn_t m); /* the NUMA node of a frame; 0 for what is beyond RAM */
 /* How many frames of a node the domain id owns. Reads the whole frame table: for debug keys only. */
 uint64_t frame_owned_on(uint16_t id, unsigned node);
-uint64_t frame_nodes(void);   /* a bit for each node */
+uint64_t frame_nodes(void); /* a bit for each node */
 
 /* Allocates 2^order hypervisor frames (FRAME_HYP), contents undefined, not mapped. MFN_INVALID: none. */
 mfn_t frame_alloc_hyp(unsigned order);

@@ -56,7 +56,26 @@ struct grant_unmapped {
 };
 bool grant_unmap(struct domain *d, struct gnttab_unmap_grant_ref *op, struct grant_unmapped *out);
 void grant_unmap_end(struct domain *d, const struct grant_unmapped *u, unsigned count);
-void grant_copy(struct domain *d, struct gnttab_copy *op);
+/*
+ * Copies of one call: each side's last page is kept for the next one, since pieces of a page come together. *k starts with
+ * nothing held; grant_copy_end() gives up what it holds, before the call ends or lets others run.
+ */
+struct grant_pinned {
+	mfn_t mfn;
+	uint16_t start, length; /* bytes of the page that may be used */
+};
+struct grant_side {
+	bool held, by_ref;
+	domid_t domid;
+	uint64_t number;   /* the reference, or the caller's frame */
+	struct domain *rd; /* the grantor, with a reference; NULL: the caller's own frame, referenced */
+	struct grant_pinned page;
+};
+struct grant_kept {
+	struct grant_side from, to;
+};
+void grant_copy(struct domain *d, struct gnttab_copy *op, struct grant_kept *k);
+void grant_copy_end(struct domain *d, struct grant_kept *k);
 /* Whole calls: 0 or -errno; status inside. */
 int grant_query_size(struct domain *caller, struct gnttab_query_size *op);
 int grant_set_version(struct domain *d, struct gnttab_set_version *op);

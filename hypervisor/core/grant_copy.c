@@ -1,6 +1,7 @@
 /*
  * core/grant_copy.c: GNTTABOP_copy: bytes from one page to another, each named by a grant or by the caller's own frame
- * number. See grant.h. Locks: none of its own. Both pages are held (pinned or referenced) while the bytes move.
+ * number. See grant.h. Locks: none of its own. Both pages are held (pinned or referenced) while the bytes move, and kept until
+ * another page is named or the call ends.
  */
 #include "core/grant_private.h"
 
@@ -8,18 +9,29 @@
 #include "core/guestmem.h"
 #include "lib/lib.h"
 
-struct side {
-	struct domain *rd; /* the grantor, with a reference; NULL: the caller's own frame, referenced */
-	struct grant_pinned page;
-	uint32_t ref;
-};
+static void unclaim(struct domain *d, struct grant_side *s, bool write)
+{
+	s->held = false;
+	if (s->rd) {
+		grant_unpin(s->rd, (uint32_t)s->number, write);
+		domain_put(s->rd);
+		return;
+	}
+	if (unlikely(write && d->p2m.logdirty)) /* it may have been written until now */
+		p2m_mark_dirty(d, GFN(s->number), s->page.mfn);
+	frame_put(s->page.mfn);
+}
 
-static int16_t claim(struct domain *d, const struct gnttab_copy_ptr *p, bool by_ref, bool write, struct side *s)
+static int16_t claim_new(struct domain *d, const struct gnttab_copy_ptr *p, bool by_ref, bool write,
+			 struct grant_side *s)
 {
 	int16_t rc;
 
+	s->by_ref = by_ref;
+	s->domid = p->domid;
 	s->rd = NULL;
 	if (!by_ref) {
+		s->number = p->u.gmfn;
 		if (p->domid != DOMID_SELF)
 			return GNTST_permission_denied;
 		if (p->u.gmfn >= P2M_MAX_GFN || p2m_get_frame(d, GFN(p->u.gmfn), write, &s->page.mfn))
@@ -28,32 +40,46 @@ static int16_t claim(struct domain *d, const struct gnttab_copy_ptr *p, bool by_
 		s->page.length = PAGE_SIZE;
 		return GNTST_okay;
 	}
+	s->number = p->u.ref;
 	s->rd = domain_get_for(d, p->domid);
 	if (!s->rd)
 		return GNTST_bad_domain;
-	s->ref = p->u.ref;
-	rc = s->rd->is_dying ? GNTST_bad_domain : grant_pin(s->rd, s->ref, d->id, write, false, &s->page);
+	rc = s->rd->is_dying ? GNTST_bad_domain : grant_pin(s->rd, p->u.ref, d->id, write, false, &s->page);
 	if (rc)
 		domain_put(s->rd);
 	return rc;
 }
 
-static void unclaim(struct side *s, bool write)
+/* Makes s the page that p names, unless it is that already. */
+static int16_t claim(struct domain *d, const struct gnttab_copy_ptr *p, bool by_ref, bool write, struct grant_side *s)
 {
-	if (!s->rd) {
-		frame_put(s->page.mfn);
-		return;
+	int16_t rc;
+
+	if (s->held) {
+		if (s->number == (by_ref ? p->u.ref : p->u.gmfn) && s->domid == p->domid && s->by_ref == by_ref)
+			return GNTST_okay;
+		unclaim(d, s, write);
 	}
-	grant_unpin(s->rd, s->ref, write);
-	domain_put(s->rd);
+	rc = claim_new(d, p, by_ref, write, s);
+	s->held = !rc;
+	return rc;
 }
 
-static bool inside(const struct side *s, uint16_t offset, uint16_t len)
+void grant_copy_end(struct domain *d, struct grant_kept *k)
+{
+	if (k->to.held)
+		unclaim(d, &k->to, true);
+	if (k->from.held)
+		unclaim(d, &k->from, false);
+}
+
+static bool inside(const struct grant_side *s, uint16_t offset, uint16_t len)
 {
 	return offset >= s->page.start && offset + len <= s->page.start + s->page.length;
 }
 
-static void move(const struct side *from, uint16_t from_offset, const struct side *to, uint16_t to_offset, uint16_t len)
+static void move(const struct grant_side *from, uint16_t from_offset, const struct grant_side *to, uint16_t to_offset,
+		 uint16_t len)
 {
 	const char *src = (const char *)guestmem_window(from->page.mfn) + from_offset;
 	char *dst = (char *)guestmem_window(to->page.mfn) + to_offset;
@@ -64,23 +90,19 @@ static void move(const struct side *from, uint16_t from_offset, const struct sid
 		memcpy(dst, src, len);
 }
 
-void grant_copy(struct domain *d, struct gnttab_copy *op)
+void grant_copy(struct domain *d, struct gnttab_copy *op, struct grant_kept *k)
 {
-	struct side from, to;
-
 	op->status = GNTST_bad_copy_arg;
 	if (op->source.offset + op->len > PAGE_SIZE || op->dest.offset + op->len > PAGE_SIZE)
 		return;
-	op->status = claim(d, &op->source, op->flags & GNTCOPY_source_gref, false, &from);
+	op->status = claim(d, &op->source, op->flags & GNTCOPY_source_gref, false, &k->from);
 	if (op->status)
 		return;
-	op->status = claim(d, &op->dest, op->flags & GNTCOPY_dest_gref, true, &to);
-	if (!op->status) {
-		if (inside(&from, op->source.offset, op->len) && inside(&to, op->dest.offset, op->len))
-			move(&from, op->source.offset, &to, op->dest.offset, op->len);
-		else
-			op->status = GNTST_general_error;
-		unclaim(&to, true);
-	}
-	unclaim(&from, false);
+	op->status = claim(d, &op->dest, op->flags & GNTCOPY_dest_gref, true, &k->to);
+	if (op->status)
+		return;
+	if (inside(&k->from, op->source.offset, op->len) && inside(&k->to, op->dest.offset, op->len))
+		move(&k->from, op->source.offset, &k->to, op->dest.offset, op->len);
+	else
+		op->status = GNTST_general_error;
 }

@@ -61,11 +61,6 @@ static inline struct grant_active *grant_active_at(const struct grant_table *gt,
 	return &gt->active[ref / GRANT_ACTIVE_PER_PAGE][ref % GRANT_ACTIVE_PER_PAGE];
 }
 
-struct grant_pinned {
-	mfn_t mfn;
-	uint16_t start, length;
-};
-
 /*
  * The grantee by begins to use a grant of rd: checks it, marks it in the shared table and in the active entry.
  * map: as a mapping (whole pages only; *out comes with a reference for the p2m entry), else for one copy. -> GNTST_*.

@@ -160,6 +160,9 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	while (e.type == P2M_POD || (e.type == P2M_RAM_LOGDIRTY && write)) {
 		if (!p2m_fault(c->owner, GFN(gfn), write, false))
 			return NULL;
+		/* It may have waited, and those who unmap did not wait for us then: what is shown may be another's by now. */
+		if (c->seen != __atomic_load_n(&forgotten, __ATOMIC_ACQUIRE))
+			turn_to(c, c->owner);
 		e = p2m_lookup(c->owner, GFN(gfn));
 	}
 	if (e.type == P2M_NONE || e.type == P2M_MMIO || e.type == P2M_POD || (write && !ptab_writable(e.type)))

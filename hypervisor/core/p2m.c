@@ -19,12 +19,12 @@
 #include "port/guest.h"
 #include "port/machine.h"
 
-#define PENDING_ALLOC	  BIT(63)
-#define PENDING_TABLE	  BIT(62) /* without PENDING_ALLOC */
-#define PENDING_LEVEL_SHIFT 60 /* with PENDING_ALLOC: of the leaf that went */
-#define PENDING_MFN	  (BIT(60) - 1)
-#define RELINQUISH_FRAMES 2048 /* about this many in one piece */
-#define RELINQUISH_BATCH  64
+#define PENDING_ALLOC	    BIT(63)
+#define PENDING_TABLE	    BIT(62) /* without PENDING_ALLOC */
+#define PENDING_LEVEL_SHIFT 60	    /* with PENDING_ALLOC: of the leaf that went */
+#define PENDING_MFN	    (BIT(60) - 1)
+#define RELINQUISH_FRAMES   2048 /* about this many in one piece */
+#define RELINQUISH_BATCH    64
 
 #define POOL_DEFAULT 256u /* table pages of a guest whose pool was not set: 1 MiB, as on Xen */
 
@@ -189,15 +189,23 @@ static void remove_leaf(struct domain *d, uint64_t gfn, uint64_t *e, unsigned le
 	guest_tlb_flush(d);
 }
 
-/* Removes leaves in [gfn, end) until the pending list is full. Returns where it stopped; *found: something was there. */
+/* Does what is removed hold something that has to wait for other CPUs? */
+static bool needs_room(enum p2m_type t)
+{
+	return holds_reference(t) || ptab_is_ram(t);
+}
+
+/* Removes leaves in [gfn, end) until the pending list has no room. Returns where it stopped; *found: something was there. */
 static uint64_t unmap_some(struct domain *d, uint64_t gfn, uint64_t end, bool *found)
 {
 	struct p2m *p = &d->p2m;
 
-	while (gfn < end && p->nr_pending < P2M_PENDING) {
+	while (gfn < end) {
 		unsigned level;
 		uint64_t *e = ptab_find(p, gfn, &level);
 
+		if (p->nr_pending == P2M_PENDING && needs_room(ptab_type(*e)))
+			break;
 		if (*e) {
 			*found = true;
 			remove_leaf(d, gfn, e, level);
@@ -317,7 +325,7 @@ static bool drop_settled(struct domain *d)
 		n = p->nr_pending;
 		for (unsigned i = 0; i < n; i++)
 			what[i] = p->pending[i];
-		p->nr_pending = 0;
+		__atomic_store_n(&p->nr_pending, 0, __ATOMIC_RELAXED);
 	}
 	spin_unlock(&p->lock);
 	for (unsigned i = 0; i < n; i++)

@@ -57,12 +57,12 @@ struct p2m {
 	uint64_t pod_entries; /* P2M_POD gfns */
 	uint64_t pod_cache;   /* frames in the PoD cache */
 	uint64_t pod_target;
-	uint64_t pod_sweep;    /* where the next search for frames to take back starts (a gfn, going down) */
-	uint64_t pod_swept;    /* gfns that it has passed without finding one */
-	uint64_t found[POD_FOUND]; /* of the search that goes on: gfns, when taken mfns */
+	uint64_t pod_sweep;	       /* where the next search for frames to take back starts (a gfn, going down) */
+	uint64_t pod_swept;	       /* gfns that it has passed without finding one */
+	uint64_t found[POD_FOUND];     /* of the search that goes on: gfns, when taken mfns */
 	uint8_t nr_found, found_stage; /* enum pod_stage */
-	uint64_t *pod_list[2]; /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
-	bool logdirty;	       /* log-dirty mode on */
+	uint64_t *pod_list[2];	       /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
+	bool logdirty;		       /* log-dirty mode on */
 	struct {
 		uint64_t key[4]; /* what tells this call from another; made and read by hcall/domctl_misc.c */
 		uint64_t next;	 /* the gfn to go on at, 0 = nothing was preempted */
@@ -92,10 +92,12 @@ struct p2m_entry p2m_lookup(struct domain *d, gfn_t g); /* takes the lock */
 int p2m_map(struct domain *d, gfn_t g, mfn_t m, unsigned order, enum p2m_type type);
 /*
  * Removes what is at g (2^order gfns; splits larger leaves). References go to the pending list, also the allocation
- * references of the domain's own RAM: it is given up. 0, -ENOMEM, -ENOENT.
+ * references of the domain's own RAM: it is given up. Never waits for other CPUs where no reference is held (P2M_MMIO).
+ * 0, -ENOMEM, -ENOENT.
  */
 int p2m_unmap(struct domain *d, gfn_t g, unsigned order);
-int p2m_release(struct domain *d, gfn_t g); /* the same for one gfn of RAM or P2M_POD; -EINVAL: something else is there */
+int p2m_release(struct domain *d,
+		gfn_t g); /* the same for one gfn of RAM or P2M_POD; -EINVAL: something else is there */
 /*
  * Takes the frame of RAM at g out of the map, to be put elsewhere with p2m_map() or given up with frame_release_alloc():
  * its allocation reference is the caller's. 0, -EINVAL (no RAM there), -ENOMEM.

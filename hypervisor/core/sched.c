@@ -136,7 +136,8 @@ bool sched_runnable(const struct vcpu *v)
 
 static unsigned idle_state(const struct vcpu *v)
 {
-	bool offline = !v->sched.up || v->sched.pause_count || v->domain->pause_count;
+	bool offline =
+		!v->sched.up || v->sched.pause_count || __atomic_load_n(&v->domain->pause_count, __ATOMIC_RELAXED);
 
 	return offline ? RUNSTATE_offline : RUNSTATE_blocked;
 }
@@ -340,7 +341,7 @@ static struct vcpu *decide(struct runq *q, unsigned cpu, struct vcpu *prev, uint
 /* v stops running on this CPU: its queue's lock is held. */
 static void stop(struct runq *q, struct sched_cpu *c, struct vcpu *v, uint64_t now)
 {
-	c->current = NULL;
+	__atomic_store_n(&c->current, NULL, __ATOMIC_RELEASE);
 	if (q->policy == SCHED_SHARE)
 		share_stopped(v, now);
 	set_state(v, sched_runnable(v) ? RUNSTATE_runnable : idle_state(v), now);
@@ -358,7 +359,7 @@ static void start(struct sched_cpu *c, unsigned cpu, struct vcpu *v, uint64_t no
 	v->sched.charged = now;
 	v->sched.cpu = (uint16_t)cpu;
 	v->sched.on_cpu = true;
-	c->current = v;
+	__atomic_store_n(&c->current, v, __ATOMIC_RELEASE);
 }
 
 /* One place where a CPU goes from one vCPU (or idling) to another. */
@@ -411,7 +412,7 @@ struct vcpu *sched_pick(void) NO_LOCK_CHECK
 	struct sched_cpu *c = &sched_cpus[cpu];
 	struct vcpu *last = c->current, *prev, *next;
 	uint64_t now, until;
-	bool left = false;
+	bool left = false, steal;
 	struct runq *q;
 
 again:
@@ -447,8 +448,10 @@ again:
 	}
 	if (!next)
 		__atomic_fetch_or(&q->pool->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+	/* Once its lock is dropped, the queue may go to another pool. */
+	steal = !next && q->policy == SCHED_SHARE && __atomic_load_n(&q->pool->nr_queues, __ATOMIC_RELAXED) > 1;
 	spin_unlock(&q->lock);
-	if (!next && q->policy == SCHED_SHARE && share_steal(cpu))
+	if (steal && share_steal(cpu))
 		goto again;
 	set_slice(c, until);
 	if (unlikely(left && next && next == last))

@@ -158,10 +158,10 @@ void sched_get_promise(struct vcpu *v, uint32_t *period_us, uint32_t *budget_us,
 int sched_set_affinity(struct vcpu *v, const struct cpumask *hard, const struct cpumask *soft);
 /*
  * CPU offline and online (xen-hptool). down: takes cpu out of its pool and waits until it runs nobody; the caller's own
- * CPU is left when the hypercall ends. A CPU without a pool has no work: it sleeps without a timer (timer_cpu_leave()), and
- * wakes for the kicks and flushes of others. 0, -EINVAL: no such CPU, -EEXIST: it is offline, -EBUSY: the last CPU of a
- * pool with domains or of Pool-0, -EADDRINUSE: a vCPU may run on no other CPU of the pool, -ENOSPC: promises could not be
- * kept without it; nothing changed.
+ * CPU is left when the hypercall ends. A CPU without a pool has no work: it sleeps without a timer (timer_cpu_leave())
+ * and wakes for the kicks and flushes of others. 0, -EINVAL: no such CPU, -EEXIST: it is offline, -EBUSY: the last CPU
+ * of a pool with domains or of Pool-0, -EADDRINUSE: a vCPU may run on no other CPU of the pool, -ENOSPC: promises could
+ * not be kept without it; nothing changed.
  * up: puts it back into the pool it came from if that lives, else Pool-0. 0, -EINVAL, -EEXIST: it is online, -EIO: it
  * failed.
  * fail: this CPU, which ran nobody yet, cannot run guests: it goes down for good. The errors of down.

@@ -434,8 +434,8 @@ int sched_set_weight(struct domain *d, uint16_t weight, uint16_t cap)
 		return -EINVAL;
 	spin_lock(&sched_control);
 	spin_lock(&d->sched.lock);
-	d->sched_weight = weight;
-	d->sched_cap = cap;
+	__atomic_store_n(&d->sched_weight, weight, __ATOMIC_RELAXED);
+	__atomic_store_n(&d->sched_cap, cap, __ATOMIC_RELAXED);
 	spin_unlock(&d->sched.lock);
 	for_each_vcpu (d, v)
 		apply_cap(v);

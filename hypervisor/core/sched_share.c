@@ -40,7 +40,7 @@ static uint64_t turn_of(const struct runq *q)
 static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
 {
 	uint64_t slice = turn_of(q);
-	unsigned weight = v->domain->sched_weight;
+	unsigned weight = __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
 
 	if (weight < SCHED_WEIGHT_DEFAULT)
 		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
@@ -61,7 +61,7 @@ static void lift(struct vcpu *v, uint64_t least)
 
 void share_charge(struct sched_cpu *c, struct vcpu *v, uint64_t ran, uint64_t now)
 {
-	unsigned weight = v->domain->sched_weight;
+	unsigned weight = __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
 
 	v->sched.vruntime += scaled(ran, weight);
 	if (unlikely(v->sched.taken))
@@ -201,10 +201,11 @@ bool share_steal(unsigned cpu) NO_LOCK_CHECK
 	if (own == RUNQ_NONE)
 		return false;
 	q = &runqs[own];
-	p = q->pool;
-	if (!p || p->nr_queues == 1)
-		return false;
-	left = p->queues;
+	/* While this CPU belongs to q, the pool stays; afterwards p is only compared, never followed. */
+	spin_lock(&q->lock);
+	p = sched_cpus[cpu].runq == own ? q->pool : NULL;
+	left = p ? p->queues : CPUMASK_NONE;
+	spin_unlock(&q->lock);
 	cpumask_clear(&left, own);
 	while (!got && (from = least_queue(&left)) != NULL) {
 		struct vcpu *v;

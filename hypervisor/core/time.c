@@ -87,13 +87,13 @@ void time_update_wallclock(struct domain *d)
 
 	spin_lock(&wallclock_lock);
 	ns = boot_wall_ns + (uint64_t)d->time_offset_seconds * NS_PER_S;
-	spin_unlock(&wallclock_lock);
 	begin(&w->version);
 	w->sec = (uint32_t)(ns / NS_PER_S);
 	w->nsec = (uint32_t)(ns % NS_PER_S);
 	if (!d->compat_shinfo)
 		d->shared_info->wc_sec_hi = (uint32_t)(ns / NS_PER_S >> 32);
 	end(&w->version);
+	spin_unlock(&wallclock_lock); /* two writers would leave the version odd */
 }
 
 void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)

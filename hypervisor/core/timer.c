@@ -22,7 +22,7 @@ struct queue {
 	spinlock_t lock;
 	struct timer **heap;
 	unsigned nr;
-	unsigned order; /* pages of heap, as a power of two */
+	unsigned order;		    /* pages of heap, as a power of two */
 	const struct timer *firing; /* taken out, what it stands for is being done; read by timer_kill() */
 	bool due;
 	bool ready;
@@ -222,7 +222,7 @@ void timer_kill(struct timer *t)
 		timer_stop(t);
 		for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++)
 			while (cpu != self && __atomic_load_n(&queues[cpu].firing, __ATOMIC_ACQUIRE) == t)
-				__builtin_ia32_pause();
+				lock_wait();
 	} while (timer_active(t)); /* what fired may have set it again */
 }
 

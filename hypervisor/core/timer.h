@@ -38,12 +38,16 @@ bool timer_reserve(unsigned count);
 void timer_unreserve(unsigned count);
 void timer_init(struct timer *t, enum timer_kind kind, struct vcpu *v);
 void timer_set(struct timer *t, uint64_t deadline); /* on this CPU's queue, replaces an earlier deadline */
-void timer_stop(struct timer *t); /* from any CPU; it may be firing on another one just now */
+void timer_stop(struct timer *t);		    /* from any CPU; it may be firing on another one just now */
 void timer_kill(struct timer *t); /* the same, and it is not firing either: its owner may go away. Locks: none held */
 bool timer_active(const struct timer *t);
 void timer_expire(void); /* runs what is due on this CPU and arms the machine's timer; run loop only, no locks held */
 bool timer_due(void);	 /* upcall_timer() came since the last timer_expire() */
-/* This CPU runs nobody: what its queue has goes to CPU 0's, and its interrupt is disarmed. CPU 0 keeps its own. No locks held. */
+
+/*
+ * This CPU runs nobody: what its queue has goes to CPU 0's, and its interrupt is disarmed. CPU 0 keeps its own.
+ * No locks held.
+ */
 void timer_cpu_leave(void);
 
 #endif

@@ -36,12 +36,12 @@ static void widen_copy(struct gnttab_copy *to, const uint8_t *from)
 	memcpy(&to->flags, from + COMPAT_gnttab_copy_flags, 2);
 }
 
-static void copy_compat(struct domain *d, uint8_t *e)
+static void copy_compat(struct domain *d, uint8_t *e, struct grant_kept *k)
 {
 	struct gnttab_copy op;
 
 	widen_copy(&op, e);
-	grant_copy(d, &op);
+	grant_copy(d, &op, k);
 	memcpy(e + COMPAT_gnttab_copy_status, &op.status, sizeof(op.status));
 }
 
@@ -51,7 +51,7 @@ struct unmapped {
 	struct grant_unmapped of[CHUNK];
 };
 
-static void one(struct hcall *h, uint32_t op, uint8_t *e, struct unmapped *u)
+static void one(struct hcall *h, uint32_t op, uint8_t *e, struct unmapped *u, struct grant_kept *k)
 {
 	switch (op) {
 	case GNTTABOP_map_grant_ref:
@@ -62,9 +62,9 @@ static void one(struct hcall *h, uint32_t op, uint8_t *e, struct unmapped *u)
 		break;
 	default:
 		if (h->compat)
-			copy_compat(h->d, e);
+			copy_compat(h->d, e, k);
 		else
-			grant_copy(h->d, (struct gnttab_copy *)e);
+			grant_copy(h->d, (struct gnttab_copy *)e, k);
 	}
 }
 
@@ -87,18 +87,20 @@ static long batch(struct hcall *h, uint32_t op)
 	while (h->arg[2]) {
 		uint32_t n = (uint32_t)MIN(h->arg[2], (uint64_t)CHUNK), done = 0;
 		gva_t at = h->arg[1];
+		struct grant_kept kept;
 		struct unmapped u;
 
 		u.count = 0;
-
+		kept.from.held = kept.to.held = false;
 		if (guestmem_read(h->v, e, at, n * size) || guestmem_check_write(h->v, at, n * size))
 			return -EFAULT;
 		while (done < n && !stop) {
-			one(h, op, e + done++ * size, &u);
+			one(h, op, e + done++ * size, &u, &kept);
 			stop = h->arg[2] > done && hcall_preempt();
 		}
 		if (u.count)
 			grant_unmap_end(h->d, u.of, u.count);
+		grant_copy_end(h->d, &kept);
 		h->arg[1] += done * size;
 		h->arg[2] -= done;
 		if (guestmem_write(h->v, at, e, done * size))

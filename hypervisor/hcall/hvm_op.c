@@ -112,8 +112,10 @@ static void set_callback(struct domain *d, uint64_t value)
 	}
 	d->hvm->callback_gsi = gsi;
 	d->hvm->callback_vector = vector;
-	if (v && v->info && v->info->evtchn_upcall_pending)
+	spin_lock(&d->lock); /* v->info goes when d is dying */
+	if (v && !d->is_dying && v->info->evtchn_upcall_pending)
 		guest_event_pending(v);
+	spin_unlock(&d->lock);
 }
 
 static long do_set_param(struct hcall *h, struct domain *d, uint32_t index, uint64_t value)

@@ -3,7 +3,9 @@
  */
 #include "core/guestmem.h"
 #include "core/policy.h"
+#include "core/sched.h"
 #include "core/time.h"
+#include "hcall/hotplug.h"
 #include "hcall/table.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
@@ -48,13 +50,14 @@ static long platform_firmware_info(struct xen_platform_op *op)
 static long platform_get_cpuinfo(struct xen_platform_op *op)
 {
 	struct xenpf_pcpuinfo *info = &op->u.pcpu_info;
+	struct cpumask online = sched_online();
 
 	info->max_present = port_cpu_count() - 1;
 	if (info->xen_cpuid >= port_cpu_count()) {
 		info->flags = XEN_PCPU_FLAGS_INVALID;
 		return 0;
 	}
-	info->flags = XEN_PCPU_FLAGS_ONLINE;
+	info->flags = cpumask_test(&online, info->xen_cpuid) ? XEN_PCPU_FLAGS_ONLINE : 0;
 	info->apic_id = port_cpu_apicid(info->xen_cpuid);
 	info->acpi_id = info->xen_cpuid;
 	return 0;
@@ -96,6 +99,21 @@ static long platform_set_processor_pminfo(struct xen_platform_op *op)
 	if (op->u.set_pminfo.type == XEN_PM_PDC)
 		return 0;
 	return hcall_unimplemented("platform_op set_processor_pminfo", op->u.set_pminfo.type, ENOSYS);
+}
+
+/* What is as it is to be is fine here, unlike for XEN_SYSCTL_cpu_hotplug. */
+static long platform_cpu_online(struct xen_platform_op *op)
+{
+	long rc = hotplug_up(op->u.cpu_ol.cpuid);
+
+	return rc == -EEXIST ? 0 : rc;
+}
+
+static long platform_cpu_offline(struct xen_platform_op *op)
+{
+	long rc = op->u.cpu_ol.cpuid ? hotplug_down(op->u.cpu_ol.cpuid) : -EOPNOTSUPP;
+
+	return rc == -EEXIST ? 0 : rc;
 }
 
 /* -1: unknown; else whether the structure goes back. */

@@ -1,6 +1,6 @@
 /*
  * hcall/sched_op.c: a vCPU yields, blocks, polls; a domain shuts down. Source: xen/sched.h. Locks: domain.lock for the
- * shutdown code.
+ * shutdown code, hcall/domctl.c's for affinity.
  *
  * Nothing waits in here: a blocking op marks the vCPU blocked and returns 0; the run loop goes on with another one.
  */
@@ -8,6 +8,7 @@
 #include "core/guestmem.h"
 #include "core/policy.h"
 #include "hcall/compat.h"
+#include "hcall/domctl.h"
 #include "hcall/table.h"
 #include "lib/lib.h"
 #include "port/machine.h"
@@ -172,15 +173,47 @@ static long block(struct vcpu *v)
 	return 0;
 }
 
+static long pin(struct vcpu *v, unsigned cpu)
+{
+	struct cpumask one = CPUMASK_NONE, was = v->sched.hard;
+	int rc;
+
+	cpumask_set(&one, cpu);
+	rc = sched_set_affinity(v, &one, NULL);
+	if (!rc && !v->pinned)
+		v->unpinned = was;
+	v->pinned = v->pinned || !rc;
+	return rc;
+}
+
+static long unpin(struct vcpu *v)
+{
+	const struct cpumask all = CPUMASK_ALL;
+
+	/* Its pool may have lost those CPUs meanwhile. */
+	if (v->pinned && sched_set_affinity(v, &v->unpinned, NULL))
+		sched_set_affinity(v, &all, NULL);
+	v->pinned = false;
+	return 0;
+}
+
+/* The calling vCPU runs on that CPU only, whatever its hard affinity was; a negative number: as before. */
 static long pin_override(struct hcall *h, gva_t arg)
 {
 	struct sched_pin_override a;
+	long rc;
 
 	if (policy_may(h->d, ACTION_HARDWARE, NULL))
 		return -EPERM;
 	if (hcall_copy_in(h, &a, arg))
 		return -EFAULT;
-	return a.pcpu <= 0 ? 0 : -EINVAL; /* domains run on CPU 0 */
+	if (a.pcpu >= (int32_t)port_cpu_count())
+		return -EINVAL;
+	if (!domctl_trylock())
+		return -ERESTART;
+	rc = a.pcpu < 0 ? unpin(h->v) : pin(h->v, (unsigned)a.pcpu);
+	domctl_unlock();
+	return rc;
 }
 
 long hcall_sched_op(struct hcall *h)

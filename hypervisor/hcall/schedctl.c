@@ -335,6 +335,8 @@ long domctl_setvcpuaffinity(struct domctl_call *c)
 		ret = bitmap_copy_in(c->h, &soft, &a->cpumap_soft);
 	if (!ret && set_soft)
 		ret = bitmap_check_out(c->h, &a->cpumap_soft);
+	if (!ret && set_hard && v->pinned) /* SCHEDOP_pin_override comes first */
+		ret = -EBUSY;
 	if (!ret && (set_hard || set_soft))
 		ret = sched_set_affinity(v, set_hard ? &hard : NULL, set_soft ? &soft : NULL);
 	if (ret)

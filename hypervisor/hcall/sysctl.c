@@ -159,11 +159,12 @@ static void node_memory(unsigned node, struct xen_sysctl_meminfo *m)
 long sysctl_physinfo(struct sysctl_call *c)
 {
 	struct xen_sysctl_physinfo *p = &c->op.u.physinfo;
+	struct cpumask online = sched_online();
 
 	memset(p, 0, sizeof(*p));
 	p->threads_per_core = port_threads_per_core();
 	p->cores_per_socket = port_cores_per_socket();
-	p->nr_cpus = port_cpu_count();
+	p->nr_cpus = cpumask_count(&online);
 	p->max_cpu_id = port_cpu_count() - 1;
 	p->nr_nodes = port_node_count();
 	p->cpu_khz = (uint32_t)port_tsc_khz();

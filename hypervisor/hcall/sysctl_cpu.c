@@ -10,6 +10,13 @@
 
 /* --- topology --- */
 
+static bool is_online(uint32_t cpu)
+{
+	struct cpumask online = sched_online();
+
+	return cpu < port_cpu_count() && cpumask_test(&online, cpu);
+}
+
 long sysctl_cputopoinfo(struct sysctl_call *c)
 {
 	struct xen_sysctl_cputopoinfo *t = &c->op.u.cputopoinfo;
@@ -21,6 +28,11 @@ long sysctl_cputopoinfo(struct sysctl_call *c)
 		struct xen_sysctl_cputopo cpu = { .core = port_cpu_core(i),
 						  .socket = port_cpu_socket(i),
 						  .node = port_cpu_node(i) };
+
+		if (!is_online(i)) { /* its place in the machine is not known while it is down, as on Xen */
+			cpu.core = XEN_INVALID_CORE_ID;
+			cpu.socket = XEN_INVALID_SOCKET_ID;
+		}
 
 		if (hcall_copy_out(c->h, to + i * sizeof(cpu), &cpu))
 			return -EFAULT;
@@ -99,7 +111,7 @@ long sysctl_get_pmstat(struct sysctl_call *c)
 {
 	struct xen_sysctl_get_pmstat *p = &c->op.u.get_pmstat;
 
-	if (p->cpuid >= port_cpu_count())
+	if (!is_online(p->cpuid))
 		return -EINVAL;
 	switch (p->type) {
 	case PMSTAT_get_max_cx:

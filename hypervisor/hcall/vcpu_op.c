@@ -158,8 +158,8 @@ static long initialise(struct hcall *h, struct vcpu *v, gva_t arg)
 		return -EFAULT;
 	spin_lock(&h->d->lock);
 	if (!v->initialised) {
-		/* INIT took it down a moment ago, and its CPU is about to leave it. */
-		if (__atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE))
+		/* INIT takes it down just now, or did, and its CPU is about to leave it. */
+		if (v->sched.up || __atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE))
 			rc = v == h->v ? -EINVAL : -ERESTART;
 		else
 			rc = hvm_vcpu_start_context(v, &ctx);

@@ -41,10 +41,10 @@ struct hvm_vcpu {
 	bool nmi_pending, nmi_masked;
 	bool nmi_iret; /* the handler of the masking NMI reached its IRET, at nmi_iret_rip: done once RIP is elsewhere */
 	uint64_t nmi_iret_rip;
-	bool debug_used;   /* DR0-3 are the guest's: switched with the vCPU */
-	uint64_t dr[4];	   /* while not on a CPU */
-	bool init_pending; /* INIT came: down and without a start state until the SIPI; domain.lock, atomic */
-	uint32_t sipi;	   /* a SIPI to obey when no CPU runs the vCPU any more (hvm/vlapic.c); atomic */
+	bool debug_used;       /* DR0-3 are the guest's: switched with the vCPU */
+	uint64_t dr[4];	       /* while not on a CPU */
+	bool init_pending;     /* INIT came: down and without a start state until the SIPI; domain.lock, atomic */
+	uint32_t sipi;	       /* a SIPI to obey when no CPU runs the vCPU any more (hvm/vlapic.c); atomic */
 	bool upcall_wanted;    /* guest_event_pending() came: deliver by vector or GSI */
 	uint8_t upcall_vector; /* HVMOP_set_evtchn_upcall_vector, 0 = not set */
 	uint32_t tlb_gen;      /* last domain flush generation seen */
@@ -52,7 +52,7 @@ struct hvm_vcpu {
 	uint64_t msr_tsc_aux, mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t tsc_offset;
 	uint64_t xcr0;
-	void *fpu; /* FXSAVE/XSAVE image while not on a CPU; heap page */
+	void *fpu;	    /* FXSAVE/XSAVE image while not on a CPU; heap page */
 	uint32_t loaded_on; /* CPU + 1 whose registers still equal fpu, dr, xcr0 and TSC_AUX; 0: none */
 };
 
@@ -69,8 +69,8 @@ struct hvm_domain {
 	uint8_t pm1_s5;			 /* its S5 sleep type + 1, 0 = not known: every sleep type is let through */
 	char debug_line[128];		 /* port 0xe9 text collected so far; domain.lock */
 	uint32_t debug_len;
-	bool tsc_emulated;		 /* RDTSC exits; hvm/tsc.c */
-	uint64_t tsc_rate, tsc_back;	 /* guest ticks per machine tick and back, times 2^32; 0 = 1:1 */
+	bool tsc_emulated;			   /* RDTSC exits; hvm/tsc.c */
+	uint64_t tsc_rate, tsc_back;		   /* guest ticks per machine tick and back, times 2^32; 0 = 1:1 */
 	uint16_t pm_status, pm_enable, pm_control; /* ACPI PM block of guests (ports 0xb000..) */
 };
 

@@ -19,6 +19,7 @@
 #include "hvm/hvm.h"
 #include "hvm/msr.h"
 #include "hvm/vendor.h"
+#include "lib/lock.h"
 #include "port/guest.h"
 #include "port/machine.h"
 #include "port/upcall.h"
@@ -99,7 +100,7 @@ void guest_tlb_sync(struct domain *d)
 			continue;
 		port_kick(cpu);
 		while (lags(cpu, d, gen))
-			__builtin_ia32_pause();
+			lock_wait();
 	}
 	guest_waits(false);
 }
@@ -183,7 +184,9 @@ _Noreturn void run_loop(void)
 			v = sched_pick();
 			vlapic_left();
 			if (!v) {
-				port_idle();
+				console_work();	     /* what a poll within a hypercall took in */
+				if (!sched_needed()) /* vlapic_left() or that may have asked this very CPU, without a kick */
+					port_idle();
 				deferred_work();
 				continue;
 			}

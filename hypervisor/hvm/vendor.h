@@ -26,7 +26,7 @@ void svm_decode(const void *vmcb, struct exit *e);
 void svm_dump(struct vcpu *v);
 struct vmcb *svm_vmcb(struct vcpu *v);
 void svm_set_tsc_offset(struct vcpu *v, uint64_t offset);
-void svm_trap_tsc(struct vcpu *v, bool on); /* RDTSC and RDTSCP exit */
+void svm_trap_tsc(struct vcpu *v, bool on);	/* RDTSC and RDTSCP exit */
 void svm_allow_debug_registers(struct vcpu *v); /* first use: no longer intercepted, switched with the vCPU */
 void svm_nmi_done(struct vcpu *v);		/* at its IRET: after it, the next NMI may come */
 void svm_redeliver(struct vcpu *v, uint64_t interrupted);

@@ -738,10 +738,12 @@ void vlapic_reset(struct vcpu *v)
 	a->tpr = a->ldr = a->esr = a->esr_latched = 0;
 	a->dfr = 0xffffffffu;
 	a->svr = 0xff;
+	__atomic_store_n(&a->irr_sum, 0,
+			 __ATOMIC_SEQ_CST); /* before irr: another CPU may set a bit of both meanwhile */
 	memset(a->irr, 0, sizeof(a->irr));
 	memset(a->isr, 0, sizeof(a->isr));
 	memset(a->tmr, 0, sizeof(a->tmr));
-	a->irr_sum = a->isr_sum = 0;
+	a->isr_sum = 0;
 	for (unsigned i = 0; i < LVT_COUNT; i++)
 		a->lvt[i] = LVT_MASKED;
 	a->icr = 0;

@@ -90,15 +90,18 @@ void vlapic_timer_set_deadline(struct vcpu *v, uint64_t guest_tsc)
 void vlapic_timer(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
-	uint64_t now;
+	uint64_t period =
+		__atomic_load_n(&a->timer_period, __ATOMIC_RELAXED); /* once: v may run elsewhere and clear it */
+	uint64_t now, start;
 
 	a->tsc_deadline = 0;
-	if (a->timer_period) {
+	if (period) {
 		now = port_now();
-		a->timer_start += a->timer_period;
-		if (a->timer_start + a->timer_period <= now) /* late by whole periods: they are lost */
-			a->timer_start = now - (now - a->timer_start) % a->timer_period;
-		timer_set(&a->timer, a->timer_start + a->timer_period);
+		start = a->timer_start + period;
+		if (start + period <= now) /* late by whole periods: they are lost */
+			start = now - (now - start) % period;
+		a->timer_start = start;
+		timer_set(&a->timer, start + period);
 	}
 	fire(v);
 }

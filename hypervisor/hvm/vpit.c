@@ -38,7 +38,9 @@ static uint64_t ticks_to_ns(uint64_t ticks)
 
 static uint32_t full(const struct vpit_channel *c)
 {
-	return c->reload ? c->reload : 0x10000u;
+	uint32_t reload = __atomic_load_n(&c->reload, __ATOMIC_RELAXED); /* once: another CPU may load 0 */
+
+	return reload ? reload : 0x10000u;
 }
 
 static uint64_t elapsed(const struct vpit_channel *c)

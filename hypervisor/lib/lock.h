@@ -78,6 +78,24 @@ static inline void lockcheck_drop(const spinlock_t *l)
 }
 #endif
 
+/*
+ * With -DLOCK_TEST (host tests) a test is told where CPUs may interleave: before a lock is taken and after it was dropped
+ * (lock_point()), and while a CPU waits for another (lock_wait()).
+ */
+#ifdef LOCK_TEST
+void lock_point(void);
+void lock_wait(void);
+#else
+static inline void lock_point(void)
+{
+}
+
+static inline void lock_wait(void)
+{
+	__builtin_ia32_pause();
+}
+#endif
+
 static inline void spin_lock_init(spinlock_t *l, enum lock_level level)
 {
 	l->next = 0;
@@ -89,15 +107,16 @@ static inline void spin_lock(spinlock_t *l) ACQUIRE(l) NO_LOCK_CHECK
 {
 	uint16_t ticket;
 
+	lock_point();
 	lockcheck_take(l, true);
 	ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 	while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket)
-		__builtin_ia32_pause();
+		lock_wait();
 }
 
 static inline bool spin_trylock(spinlock_t *l) TRY_ACQUIRE(true, l) NO_LOCK_CHECK
 {
-	uint16_t serving = __atomic_load_n(&l->serving, __ATOMIC_RELAXED);
+	uint16_t serving = __atomic_load_n(&l->serving, __ATOMIC_ACQUIRE); /* pairs with spin_unlock() */
 	uint16_t want = serving;
 
 	if (!__atomic_compare_exchange_n(&l->next, &want, (uint16_t)(serving + 1), false, __ATOMIC_ACQUIRE,
@@ -111,6 +130,7 @@ static inline void spin_unlock(spinlock_t *l) RELEASE(l) NO_LOCK_CHECK
 {
 	lockcheck_drop(l);
 	__atomic_store_n(&l->serving, (uint16_t)(l->serving + 1), __ATOMIC_RELEASE);
+	lock_point();
 }
 
 static inline bool spin_is_locked(const spinlock_t *l)

@@ -5,7 +5,7 @@
  * TCG's VMRUN with a virtual interrupt pending (V_IRQ) sets a bit in the word of pending interrupts without its lock, and can
  * so undo the arrival of a physical interrupt at that moment (seen in QEMU 7.2's helper_vmrun). The local APIC keeps the request but
  * the CPU is not told until the next one comes; a guest that spins would run for ever. 18 interrupts a second, passed on to
- * all CPUs, make it 55 ms.
+ * all CPUs, make it 55 ms. There is no other periodic tick: an idle CPU sleeps until its first timer or a kick.
  */
 #include "port/machine.h"
 #include "x86/cpu.h"

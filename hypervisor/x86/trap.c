@@ -34,7 +34,7 @@ extern const struct symbol symtable[], symtable_end[];
 extern const char symtable_names[];
 
 static struct gate idt[256] __attribute__((section(".boot_once"), aligned(16)));
-static bool stopping; /* the machine is being halted */
+static unsigned stopper; /* CPU + 1 that halts or resets the machine, 0: none; atomic */
 
 static const char *const trap_names[32] = {
 	"divide error",
@@ -146,9 +146,13 @@ void port_backtrace(void)
 
 void trap_stop_others(void)
 {
-	unsigned self = port_cpu();
+	unsigned self = port_cpu(), none = 0;
 
-	__atomic_store_n(&stopping, true, __ATOMIC_RELEASE);
+	/* Of two at once one must go on: the other stops here. */
+	if (!__atomic_compare_exchange_n(&stopper, &none, self + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) &&
+	    none != self + 1)
+		for (;;)
+			__asm__ volatile("cli; hlt");
 	for (unsigned i = 0; i < port_cpu_count(); i++)
 		if (i != self)
 			apic_send_nmi(port_cpu_apicid(i));
@@ -184,7 +188,9 @@ void trap_exception(struct trap_frame *f);
 void trap_exception(struct trap_frame *f)
 {
 	if (f->vector == 2) {
-		if (__atomic_load_n(&stopping, __ATOMIC_ACQUIRE))
+		unsigned by = __atomic_load_n(&stopper, __ATOMIC_ACQUIRE);
+
+		if (by && by != port_cpu() + 1)
 			for (;;)
 				__asm__ volatile("cli; hlt");
 		return; /* an NMI of the machine: nothing here can be at fault */

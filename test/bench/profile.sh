@@ -14,6 +14,7 @@ mkdir -p "$work"
 # Whose program times the operation, which of its repetitions to look at (the first may be cold), and what dom0 runs.
 owner=dom0 other=guest visit=1 part=debian
 case $kind/$row in
+micro/*other) die "$row has no profile: two CPUs take turns in it" ;;
 micro/*) visit=20 other='other vCPU' ;;
 macro/create | macro/destroy) visit=2 part=tiny ;;
 macro/save | macro/restore | macro/checkpoint) part=save ;;

@@ -72,6 +72,10 @@ void port_timer_arm(uint64_t deadline)
 {
 }
 
+void guest_waits(bool on)
+{
+}
+
 void guest_switch_out(struct vcpu *v)
 {
 }

@@ -8,6 +8,7 @@
 #include "port/cpu.h"
 #include "port/machine.h"
 
+#include <pthread.h>
 #include <sanitizer/asan_interface.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,9 @@ struct host_frame {
 };
 
 extern const char __executable_start[], end[]; /* the linker's */
+
+/* What is mapped where, for tests whose CPUs are threads. */
+static pthread_mutex_t maps = PTHREAD_MUTEX_INITIALIZER;
 
 static uint8_t *arena;
 static uint64_t arena_frames;
@@ -54,7 +58,7 @@ void host_machine(uint64_t frames)
 		free(frame);
 	} else {
 		if (arena) {
-			__asan_unpoison_memory_region(arena, arena_frames * PAGE_SIZE);
+			ASAN_UNPOISON_MEMORY_REGION(arena, arena_frames * PAGE_SIZE);
 			munmap(arena, arena_frames * PAGE_SIZE);
 			free(frame);
 		}
@@ -65,7 +69,7 @@ void host_machine(uint64_t frames)
 	}
 	arena_frames = frames;
 	frame = calloc(frames, sizeof(*frame));
-	__asan_poison_memory_region(arena, size);
+	ASAN_POISON_MEMORY_REGION(arena, size);
 	memset(window, 0, sizeof(window));
 	memset(vmapped, 0, sizeof(vmapped));
 	memset(host_kicks, 0, NR_CPUS * sizeof(unsigned));
@@ -101,9 +105,9 @@ static void update(mfn_t m)
 	struct host_frame *f = at(m);
 
 	if (f->direct || f->large || f->others)
-		__asan_unpoison_memory_region(bytes(m), PAGE_SIZE);
+		ASAN_UNPOISON_MEMORY_REGION(bytes(m), PAGE_SIZE);
 	else
-		__asan_poison_memory_region(bytes(m), PAGE_SIZE);
+		ASAN_POISON_MEMORY_REGION(bytes(m), PAGE_SIZE);
 }
 
 __attribute__((no_sanitize_address)) static void raw_copy(volatile uint8_t *dst, const volatile uint8_t *src, size_t n)
@@ -212,7 +216,7 @@ __attribute__((weak)) unsigned port_node_range(unsigned i, uint64_t *start, uint
 
 __attribute__((weak)) void port_kick(unsigned cpu)
 {
-	host_kicks[cpu]++;
+	__atomic_fetch_add(&host_kicks[cpu], 1, __ATOMIC_RELAXED);
 }
 
 /* One thread is all CPUs, unless a test brings its own: the others that were asked to decide do so now. */
@@ -239,7 +243,7 @@ __attribute__((weak)) void port_idle(void)
 /* 1 GHz: TSC and ns are the same. */
 uint64_t port_tsc(void)
 {
-	return host_ns;
+	return __atomic_load_n(&host_ns, __ATOMIC_RELAXED);
 }
 
 __attribute__((weak)) bool port_tsc_reliable(void)
@@ -254,7 +258,7 @@ uint64_t port_tsc_khz(void)
 
 uint64_t port_now(void)
 {
-	return host_ns;
+	return __atomic_load_n(&host_ns, __ATOMIC_RELAXED);
 }
 
 void port_tsc_scale(uint32_t *mul, int8_t *shift)
@@ -307,6 +311,7 @@ bool port_direct_map(mfn_t m, unsigned order)
 {
 	if ((order && order != ORDER_2M) || (m.n & ((1u << order) - 1)))
 		misuse("bad order or alignment", m.n);
+	pthread_mutex_lock(&maps);
 	for (uint64_t i = 0; i < 1u << order; i++) {
 		struct host_frame *f = at(MFN(m.n + i));
 
@@ -315,11 +320,13 @@ bool port_direct_map(mfn_t m, unsigned order)
 		*(order ? &f->large : &f->direct) = 1;
 		update(MFN(m.n + i));
 	}
+	pthread_mutex_unlock(&maps);
 	return true;
 }
 
 void port_direct_unmap(mfn_t m, unsigned order)
 {
+	pthread_mutex_lock(&maps);
 	for (uint64_t i = 0; i < 1u << order; i++) {
 		struct host_frame *f = at(MFN(m.n + i));
 		uint8_t *map = order ? &f->large : &f->direct;
@@ -329,31 +336,38 @@ void port_direct_unmap(mfn_t m, unsigned order)
 		*map = 0;
 		update(MFN(m.n + i));
 	}
+	pthread_mutex_unlock(&maps);
 }
 
 void *port_vmap(mfn_t m)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(vmapped); i++) {
+	void *p = NULL;
+
+	pthread_mutex_lock(&maps);
+	for (unsigned i = 0; !p && i < ARRAY_SIZE(vmapped); i++) {
 		if (vmapped[i])
 			continue;
 		vmapped[i] = m.n + 1;
 		at(m)->others++;
 		update(m);
-		return bytes(m);
+		p = bytes(m);
 	}
-	return NULL;
+	pthread_mutex_unlock(&maps);
+	return p;
 }
 
 void port_vunmap(void *p)
 {
 	mfn_t m = port_direct_mfn(p);
 
+	pthread_mutex_lock(&maps);
 	for (unsigned i = 0; i < ARRAY_SIZE(vmapped); i++) {
 		if (vmapped[i] != m.n + 1)
 			continue;
 		vmapped[i] = 0;
 		at(m)->others--;
 		update(m);
+		pthread_mutex_unlock(&maps);
 		return;
 	}
 	misuse("vunmap of what is not mapped", m.n);
@@ -374,10 +388,12 @@ void *port_window_map(unsigned slot, mfn_t m)
 {
 	if (slot >= PORT_WINDOWS)
 		misuse("no such window", slot);
+	pthread_mutex_lock(&maps);
 	window_clear(slot);
 	at(m)->others++;
 	window[host_cpu][slot] = m.n + 1;
 	update(m);
+	pthread_mutex_unlock(&maps);
 	return bytes(m);
 }
 
@@ -385,7 +401,9 @@ void port_window_unmap(unsigned slot)
 {
 	if (slot >= PORT_WINDOWS)
 		misuse("no such window", slot);
+	pthread_mutex_lock(&maps);
 	window_clear(slot);
+	pthread_mutex_unlock(&maps);
 }
 
 __attribute__((weak)) void *port_mmio_map(paddr_t pa, size_t size)

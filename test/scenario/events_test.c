@@ -30,6 +30,15 @@ bool hcall_preempt(void)
 	return false;
 }
 
+bool domctl_trylock(void)
+{
+	return true;
+}
+
+void domctl_unlock(void)
+{
+}
+
 long hcall_unimplemented(const char *op, unsigned sub, int err)
 {
 	return -err;

@@ -74,7 +74,7 @@ boot() {
 	: >"$log"
 	cpu_used
 	before=$used
-	timeout -k 5 "$limit" "$ROOT/tools/launch.sh" --hypervisor="$hypervisor" --serial="$log" "$@" \
+	timeout -k 5 "$limit" "$ROOT/tools/launch.sh" --hypervisor="${image:-$hypervisor}" --serial="$log" "$@" \
 		</dev/null >"$work/qemu.log" 2>&1 9>&- &
 	qemu=$!
 	ended=yes
@@ -117,7 +117,7 @@ run_group() {
 	rm -rf "$work"
 	mkdir -p "$work/tree/test" "$work/tree/guests"
 	unset -f host_start host_end
-	env=()
+	env=() image= # host_start may set image: another build of the hypervisor
 	options=$(header "$group" boot)
 	parts=("$BUILD/dom0.cpio")
 	[ "$(header "$group" guest)" != yes ] || parts+=("$BUILD/guest-boot.cpio")

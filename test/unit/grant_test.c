@@ -364,6 +364,7 @@ static void test_dying_mapper(void **state)
 static void test_dying_grantor(void **state)
 {
 	struct gnttab_map_grant_ref op;
+	struct grant_kept kept = { 0 };
 	struct gnttab_copy copy = { .source = { .u.ref = 9, .domid = 2 }, .dest = { .u.gmfn = 1, .domid = DOMID_SELF },
 				    .len = 8, .flags = GNTCOPY_source_gref };
 
@@ -375,7 +376,8 @@ static void test_dying_grantor(void **state)
 	domain_reap();
 	assert_non_null(domain_find(2)); /* one frame is still ours */
 	assert_int_equal(map(dom[0], dom[2], 9, FREE_GFN + 1, 0).status, GNTST_bad_domain);
-	grant_copy(dom[0], &copy);
+	grant_copy(dom[0], &copy, &kept);
+	grant_copy_end(dom[0], &kept);
 	assert_int_equal(copy.status, GNTST_bad_domain);
 	assert_int_equal(unmap(dom[0], op.handle, FREE_GFN), GNTST_okay);
 	p2m_flush(dom[0]);
@@ -387,8 +389,11 @@ static void test_dying_grantor(void **state)
 
 static int copy(struct domain *d, struct gnttab_copy op)
 {
+	struct grant_kept kept = { 0 };
+
 	op.status = 77;
-	grant_copy(d, &op);
+	grant_copy(d, &op, &kept);
+	grant_copy_end(d, &kept);
 	guestmem_end();
 	return op.status;
 }
@@ -434,6 +439,51 @@ static void test_copy(void **state)
 	memcpy(from, to, PAGE_SIZE);
 	assert_int_equal(copy(dom[0], in), GNTST_okay);
 	assert_memory_equal(to + 8, from, 2000);
+	assert_idle();
+}
+
+/* Pieces of a page keep it between them, each is checked, and another page or the end gives it up. */
+static void test_copies_of_one_call(void **state)
+{
+	char *from = ram(dom[1], 5), *to = ram(dom[0], 7);
+	struct gnttab_copy c = { .source = { .u.ref = 9, .domid = 1 }, .dest = { .u.gmfn = 7, .domid = DOMID_SELF },
+				 .len = 8, .flags = GNTCOPY_source_gref };
+	struct grant_kept kept = { 0 };
+
+	for (unsigned i = 0; i < PAGE_SIZE; i++)
+		from[i] = (char)i;
+	give(dom[1], 9, 0, 5, GTF_readonly);
+	give(dom[1], 10, 0, 6, 0);
+	grant_copy(dom[0], &c, &kept);
+	assert_int_equal(c.status, GNTST_okay);
+	assert_int_equal(v1(dom[1], 9)->flags, GTF_permit_access | GTF_readonly | GTF_reading);
+	c.source.offset = c.dest.offset = 8;
+	grant_copy(dom[0], &c, &kept);
+	assert_int_equal(c.status, GNTST_okay);
+	assert_memory_equal(to, from, 16);
+	c.source.offset = PAGE_SIZE - 7;
+	grant_copy(dom[0], &c, &kept);
+	assert_int_equal(c.status, GNTST_bad_copy_arg);
+
+	c.source.u.ref = 10;
+	c.source.offset = 0;
+	grant_copy(dom[0], &c, &kept);
+	assert_int_equal(c.status, GNTST_okay);
+	assert_int_equal(v1(dom[1], 9)->flags, GTF_permit_access | GTF_readonly);
+	assert_int_equal(v1(dom[1], 10)->flags, GTF_permit_access | GTF_reading);
+	/* The caller's frame of the same number is another page, and so is another domain's grant. */
+	c.flags = 0;
+	c.source.u.gmfn = 10;
+	c.source.domid = DOMID_SELF;
+	grant_copy(dom[0], &c, &kept);
+	assert_int_equal(v1(dom[1], 10)->flags, GTF_permit_access);
+	c.flags = GNTCOPY_source_gref;
+	c.source.u.ref = 10;
+	c.source.domid = 2;
+	grant_copy(dom[0], &c, &kept);
+	assert_int_not_equal(c.status, GNTST_okay);
+	grant_copy_end(dom[0], &kept);
+	grant_copy_end(dom[0], &kept); /* nothing is held */
 	assert_idle();
 }
 
@@ -669,7 +719,7 @@ int main(void)
 		T(test_readers_and_writers), T(test_rewritten_in_use),	     T(test_changed_between_reads),
 		T(test_changed_between_reads_v2), T(test_handles_run_out),   T(test_mapping_gone),
 		T(test_dying_mapper),	   T(test_dying_grantor),	     T(test_copy),
-		T(test_copy_refusals),	   T(test_version_2),		     T(test_sub_page),
+		T(test_copies_of_one_call), T(test_copy_refusals),	   T(test_version_2),		     T(test_sub_page),
 		T(test_table),		   T(test_swap),		     T(test_hostile),
 		T(test_shared_page_refused),
 	};

@@ -211,6 +211,39 @@ static void test_poll(void **state)
 	sched_wake(me);
 }
 
+bool domctl_trylock(void)
+{
+	return true;
+}
+
+void domctl_unlock(void)
+{
+}
+
+static long pin_to(int32_t cpu)
+{
+	*(struct sched_pin_override *)arg() = (struct sched_pin_override){ cpu };
+	return CALL(sched_op, SCHEDOP_pin_override, ARG);
+}
+
+/* The hardware domain's vCPU goes to one CPU, and back to where it might run before. */
+static void test_pin(void)
+{
+	const struct cpumask most = { { ~2ull } }, first = { { 1 } };
+
+	me->domain->rights |= RIGHT_HARDWARE;
+	assert_int_equal(pin_to(-1), 0); /* nothing to undo */
+	assert_int_equal(sched_set_affinity(me, &most, NULL), 0);
+	assert_int_equal(pin_to((int32_t)port_cpu_count()), -EINVAL);
+	assert_true(cpumask_equal(&me->sched.hard, &most));
+	assert_int_equal(pin_to(0), 0);
+	assert_int_equal(pin_to(0), 0);
+	assert_true(me->pinned && cpumask_equal(&me->sched.hard, &first));
+	assert_int_equal(pin_to(-1), 0);
+	assert_true(!me->pinned && cpumask_equal(&me->sched.hard, &most));
+	me->domain->rights &= ~(uint32_t)RIGHT_HARDWARE;
+}
+
 static void test_sched_ops(void **state)
 {
 	struct sched_remote_shutdown *r = arg();
@@ -234,6 +267,7 @@ static void test_sched_ops(void **state)
 	assert_int_equal(CALL(sched_op, SCHEDOP_remote_shutdown, ARG), 0);
 	assert_true(dom[2]->is_shut_down);
 	assert_int_equal(CALL(sched_op, SCHEDOP_pin_override, ARG), -EPERM);
+	test_pin();
 	assert_int_equal(CALL(sched_op, 99, ARG), -ENOSYS);
 	s->reason = SHUTDOWN_suspend;
 	assert_int_equal(CALL(sched_op, SCHEDOP_shutdown_code, ARG), 0);

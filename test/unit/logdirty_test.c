@@ -130,13 +130,15 @@ static void test_grants(void **state)
 		.len = 8,
 		.flags = GNTCOPY_dest_gref,
 	};
+	struct grant_kept kept = { 0 };
 	struct grant_pinned p;
 
 	assert_int_equal(grant_frame(d, 0, false, &p.mfn), 0);
 	frame_put(p.mfn);
 	*grant_v1(&d->grant, 9) = (grant_entry_v1_t){ GTF_permit_access, 0, 5 };
 	turn(d, true);
-	grant_copy(dom[0], &c);
+	grant_copy(dom[0], &c, &kept);
+	grant_copy_end(dom[0], &kept);
 	assert_int_equal(c.status, GNTST_okay);
 	only_dirty(d, 5);
 	/* A mapping dirties when it is made and once more when it ends; a reading one does not. */

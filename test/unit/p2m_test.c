@@ -283,6 +283,24 @@ static void test_lagging_cpu(void **state)
 	assert_null(lagging);
 }
 
+/* Device memory holds no reference: hvm/vmsix.c removes it with a lock held, so it waits for nobody, not even for room. */
+static void test_unmap_device_waits_not(void **state)
+{
+	a.rights = RIGHT_HARDWARE;
+	assert_true(p2m_fault(&a, GFN(0xfed00), false, false));
+	populate(&a, 512, ORDER_2M);
+	for (unsigned i = 0; i < P2M_PENDING; i++)
+		assert_int_equal(p2m_release(&a, GFN(512 + i)), 0);
+	assert_int_equal(a.p2m.nr_pending, P2M_PENDING);
+	waits = 0;
+	lagging = &a;
+	assert_int_equal(p2m_unmap(&a, GFN(0xfed00), 0), 0);
+	assert_int_equal(waits, 0);
+	assert_int_equal(p2m_lookup(&a, GFN(0xfed00)).type, P2M_NONE);
+	assert_int_equal(p2m_unmap(&a, GFN(600), 0), 0); /* RAM has to */
+	assert_int_equal(waits, 1);
+}
+
 /* A large leaf that is taken out goes as a whole. */
 static void test_unmap_large(void **state)
 {
@@ -532,6 +550,7 @@ int main(void)
 		TEST(test_foreign_references),
 		TEST(test_lagging_cpu),
 		TEST(test_unmap_large),
+		TEST(test_unmap_device_waits_not),
 		TEST(test_pending_bound),
 		TEST(test_get_frame_types),
 		TEST(test_shared_page),

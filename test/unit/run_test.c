@@ -102,6 +102,11 @@ int svm_cpu_init(unsigned cpu)
 	return 0;
 }
 
+int sched_cpu_fail(unsigned cpu)
+{
+	return 0;
+}
+
 void exit_handle(struct vcpu *v, const struct exit *e)
 {
 }

@@ -260,7 +260,8 @@ static void test_pools(void **state)
 	assert_int_equal(cpupool_destroy(0), -EBUSY);
 	assert_int_equal(cpupool_destroy(9), -ENOENT);
 	assert_int_equal(sched_cpu_down(3), 0);
-	assert_int_equal(sched_cpu_down(3), -EINVAL);
+	assert_int_equal(sched_cpu_down(3), -EEXIST);
+	assert_int_equal(sched_cpu_down(4), -EINVAL);
 	assert_int_equal(cpupool_add_cpu(7, 3), -ENODEV);
 	assert_int_equal(sched_cpu_up(3), 0);
 	assert_int_equal(sched_cpu_up(3), -EEXIST);

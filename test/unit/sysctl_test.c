@@ -72,7 +72,23 @@ uint64_t sched_idle_ns(unsigned cpu)
 	return 7000;
 }
 
-/* test/unit/sched_call_test.c has these. */
+struct cpumask sched_online(void)
+{
+	return (struct cpumask){{(1ull << host_cpus) - 1}};
+}
+
+/* test/unit/hotplug_test.c has these. */
+long hotplug_up(unsigned cpu)
+{
+	return -ENOSYS;
+}
+
+long hotplug_down(unsigned cpu)
+{
+	return -ENOSYS;
+}
+
+/* test/unit/sched_call_test.c and test/unit/hotplug_test.c have these. */
 #define NOT_HERE(name)                              \
 	long sysctl_##name(struct sysctl_call *c) \
 	{                                           \
@@ -81,6 +97,7 @@ uint64_t sched_idle_ns(unsigned cpu)
 NOT_HERE(sched_id)
 NOT_HERE(scheduler_op)
 NOT_HERE(cpupool_op)
+NOT_HERE(cpu_hotplug)
 
 uint64_t frame_free_count(void)
 {
@@ -228,7 +245,7 @@ static void refusals(void **state)
 	assert_int_equal(sysctl(XEN_SYSCTL_psr_cmt_op), -ENODEV);
 	assert_int_equal(sysctl(XEN_SYSCTL_psr_alloc), -ENODEV);
 	assert_int_equal(refused, 0);
-	assert_int_equal(sysctl(XEN_SYSCTL_cpu_hotplug), -EOPNOTSUPP);
+	assert_int_equal(sysctl(XEN_SYSCTL_page_offline_op), -EOPNOTSUPP);
 	assert_int_equal(refused, 1);
 	assert_int_equal(sysctl(1000), -ENOSYS);
 }

@@ -102,6 +102,49 @@ static void test_stopped_from_elsewhere(void **state)
 	assert_int_equal(fired[0] + fired[1], 0);
 }
 
+/* A CPU that leaves keeps none; CPU 0 is told to look, and fires them in order. Stopping reaches them there. */
+static void test_cpu_leaves(void **state)
+{
+	static const uint64_t when[] = { 500, 200, 900, 300, 100, 800 };
+
+	timer_set(&timer[6], 250); /* CPU 0's own */
+	host_cpu = 2;
+	for (unsigned i = 0; i < 6; i++)
+		timer_set(&timer[i], when[i]);
+	timer_cpu_leave();
+	assert_int_equal(host_timer_deadline, ~0ull);
+	assert_int_equal(host_kicks[0], 1);
+	assert_false(timer_due());
+	for (unsigned i = 0; i < 6; i++) {
+		assert_true(timer_active(&timer[i]));
+		assert_int_equal(timer[i].cpu, 0);
+	}
+	timer_stop(&timer[3]);
+	timer_cpu_leave(); /* there is nothing left to move */
+	assert_int_equal(host_kicks[0], 1);
+
+	host_cpu = 0;
+	assert_true(timer_due());
+	timer_expire();
+	assert_false(timer_due());
+	assert_int_equal(host_timer_deadline, 100);
+	host_ns = 1000;
+	expire_on(2);
+	assert_int_equal(fired[0] + fired[1] + fired[2] + fired[4] + fired[5], 0);
+	expire_on(0);
+	for (unsigned i = 0; i < 7; i++) {
+		assert_int_equal(fired[i], i != 3);
+		assert_int_equal(fired_on[i], 0);
+	}
+	timer_set(&timer[0], 2000);
+	timer_cpu_leave(); /* not CPU 0's */
+	assert_int_equal(host_kicks[0], 1);
+	assert_int_equal(timer[0].cpu, 0);
+	host_ns = 2000;
+	expire_on(0);
+	assert_int_equal(fired[0], 2);
+}
+
 /* Random sets, moves and stops, against an array of what is due where. */
 static void test_model(void **state)
 {
@@ -150,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_moves_with_setter),
 		TEST(test_stopped_from_elsewhere),
+		TEST(test_cpu_leaves),
 		TEST(test_model),
 	};
 

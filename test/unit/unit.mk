@@ -7,8 +7,9 @@ include hypervisor/hcall/compat.mk # generated header of 32-bit layouts
 
 UNIT_BUILD ?= build/unit
 UNIT_CC ?= gcc
-UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP -DLOCK_CHECK
+UNIT_SANITIZE ?= address,undefined
+UNIT_CFLAGS := -std=gnu17 -O1 -g -fsanitize=$(UNIT_SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -Ihypervisor -Itest -I$(GEN) -MMD -MP -DLOCK_CHECK -DLOCK_TEST
 
 UNIT_TESTS := $(wildcard test/unit/*_test.c test/scenario/*_test.c)
 # The C library brings memcpy and the like.

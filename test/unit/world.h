@@ -31,7 +31,8 @@ static uint64_t world_free;
 
 void guest_event_pending(struct vcpu *v)
 {
-	notified[v->domain->id][v->id]++;
+	if (v->domain->id < WORLD_DOMAINS)
+		__atomic_fetch_add(&notified[v->domain->id][v->id], 1, __ATOMIC_RELAXED);
 }
 
 /* Domain 0 has all rights, the others none. */

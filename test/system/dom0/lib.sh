@@ -77,6 +77,19 @@ destroy_all() {
 	done
 	eventually only_dom0
 }
+# pools_back: what a failed test may leave behind: all CPUs belong to Pool-0, and dom0 may run on each of them.
+pools_back() {
+	local name cpu
+	name=$(xl cpupool-list | awk 'NR == 2 { print $1 }')
+	[ "$name" = Pool-0 ] || xl cpupool-rename "$name" Pool-0
+	for name in $(xl cpupool-list | awk 'NR > 2 { print $1 }'); do
+		xl cpupool-destroy "$name" || true
+	done
+	for ((cpu = $(xl info | sed -n 's/^nr_cpus *: *//p') - 1; cpu >= 0; cpu--)); do
+		xl cpupool-cpu-add Pool-0 "$cpu" || true
+	done
+	xl vcpu-pin 0 all all all
+}
 only_dom0() { [ "$(xl list | wc -l)" = 2 ]; }
 
 # free_kib: the hypervisor's free memory.

@@ -5,7 +5,7 @@ set -eE
 . /test/lib.sh
 . /test/group.sh
 if [ $# = 0 ]; then
-	[ -n "${keep_domains:-}" ] || destroy_all
+	[ -n "${keep_domains:-}" ] || { destroy_all; pools_back; }
 	exit
 fi
 trap 'echo "failed: $BASH_COMMAND (line $LINENO of ${BASH_SOURCE[0]##*/})"' ERR

@@ -2,9 +2,11 @@
 /*
  * The smallest guest that xl can start: a 32-bit PVH kernel of a few KB that talks on its PV console.
  *
- * Owns: its whole domain. Locks: none, one vCPU, interrupts stay off but for the instant of a halt.
+ * Owns: its whole domain. Locks: none, interrupts stay off but for the instant of a halt. Other vCPUs than the first
+ * run only while it does laps, and what they share is handed on with an event, from one to the next.
  * It prints "tiny: up", then obeys each character typed on its console: p powers off, r reboots, c crashes,
- * f faults (triple fault), n counts and goes on, m prepares memory for a core dump; anything else is named. A word on
+ * f faults (triple fault), n counts and goes on, m prepares memory for a core dump, w starts its other vCPUs, wakes
+ * one after the other many times and lets them go down; anything else is named. A word on
  * the command line does the same right after the start: poweroff, reboot, crash, fault, or spin (never waits again).
  * Invariant: paging is off, so a pointer is a guest physical address.
  */
@@ -15,7 +17,9 @@
 #include <xen/event_channel.h>
 #include <xen/memory.h>
 #include <xen/sched.h>
+#include <xen/vcpu.h>
 #include <xen/hvm/hvm_op.h>
+#include <xen/hvm/hvm_vcpu.h>
 #include <xen/hvm/params.h>
 #include <xen/io/console.h>
 #include <xen/arch-x86/cpuid.h>
@@ -39,6 +43,10 @@ static uint8_t hypercall_page[4096] PAGE;
 static struct shared_info shared PAGE;
 static char pattern[4096] PAGE;
 static uint8_t grants[64][4096] PAGE;
+static uint8_t other_stacks[8][4096] PAGE;
+static evtchn_port_t turn[8];
+static unsigned int cpus;
+static int last_lap;
 static struct xencons_interface *ring;
 static evtchn_port_t port;
 
@@ -47,16 +55,20 @@ static void cpuid(uint32_t leaf, uint32_t r[4])
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
 }
 
-static long hypercall(unsigned int nr, unsigned long a, const volatile void *b)
+static long hypercall3(unsigned int nr, unsigned long a, unsigned long b, const volatile void *c)
 {
 	long ret;
-	const volatile void *arg = b;
 
 	__asm__ volatile("call *%[gate]"
-			 : "=a"(ret), "+b"(a), "+c"(arg)
+			 : "=a"(ret), "+b"(a), "+c"(b), "+d"(c)
 			 : [gate] "r"(hypercall_page + nr * 32)
 			 : "memory");
 	return ret;
+}
+
+static long hypercall(unsigned int nr, unsigned long a, const volatile void *b)
+{
+	return hypercall3(nr, a, (unsigned long)b, NULL);
 }
 
 static uint64_t param(uint32_t index)
@@ -67,21 +79,33 @@ static uint64_t param(uint32_t index)
 	return p.value;
 }
 
-static void notify(void)
+static void send_to(evtchn_port_t to)
 {
-	struct evtchn_send send = {.port = port};
+	struct evtchn_send send = {.port = to};
 
 	hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send);
+}
+
+static void notify(void)
+{
+	send_to(port);
+}
+
+/* Waits for an event; returns whether there was one. */
+static int wait_for(evtchn_port_t *on)
+{
+	struct sched_poll poll = {.nr_ports = 1};
+	unsigned long bit = 1UL << *on % 32;
+
+	set_xen_guest_handle(poll.ports, on);
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, &poll);
+	return (__atomic_fetch_and(&shared.evtchn_pending[*on / 32], ~bit, __ATOMIC_SEQ_CST) & bit) != 0;
 }
 
 /* Waits until the other side of the console did something. */
 static void wait(void)
 {
-	struct sched_poll poll = {.nr_ports = 1};
-
-	set_xen_guest_handle(poll.ports, &port);
-	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, &poll);
-	__atomic_and_fetch(&shared.evtchn_pending[port / 32], ~(1UL << port % 32), __ATOMIC_SEQ_CST);
+	wait_for(&port);
 }
 
 static void put(char c)
@@ -172,6 +196,71 @@ static void prepare_dump(void)
 	say(where);
 }
 
+/* What a vCPU but the first does: hands the turn on; after the last lap it goes down, and is back here when it is up. */
+static __attribute__((noreturn)) void other_main(unsigned int me)
+{
+	int last;
+
+	for (;;) {
+		while (!wait_for(&turn[me]))
+			;
+		last = last_lap;
+		send_to(turn[(me + 1) % cpus]);
+		if (last)
+			hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_down, me, NULL);
+	}
+}
+
+/* Flat segments as the first vCPU has them; the number is other_main()'s argument, above no return address. */
+static void initialise(unsigned int cpu)
+{
+	static struct vcpu_hvm_context context;
+	struct vcpu_hvm_x86_32 *r = &context.cpu_regs.x86_32;
+	uint32_t *sp = (uint32_t *)other_stacks[cpu + 1] - 4;
+
+	sp[1] = cpu;
+	context.mode = VCPU_HVM_MODE_32B;
+	r->eip = (uint32_t)other_main;
+	r->esp = (uint32_t)sp;
+	r->eflags = 2;
+	r->cr0 = 1;
+	r->cs_limit = r->ds_limit = r->ss_limit = r->es_limit = 0xffffffff;
+	r->tr_limit = 0x67;
+	r->cs_ar = 0xc9b;
+	r->ds_ar = r->ss_ar = r->es_ar = 0xc93;
+	r->tr_ar = 0x8b;
+	if (hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_initialise, cpu, &context) != 0)
+		say("tiny: no such vCPU");
+}
+
+/* Starts the other vCPUs, goes round all of them, stops them. A lost event or wake-up, and this never ends. */
+static void do_laps(void)
+{
+	if (cpus == 0) {
+		while (cpus < 7 && hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_is_up, cpus, NULL) >= 0) {
+			struct evtchn_bind_ipi bind = {.vcpu = cpus};
+
+			hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &bind);
+			turn[cpus] = bind.port;
+			if (cpus != 0)
+				initialise(cpus);
+			cpus++;
+		}
+	}
+	for (unsigned int cpu = 1; cpu < cpus; cpu++)
+		hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_up, cpu, NULL);
+	for (unsigned int lap = 0; lap < 256; lap++) {
+		last_lap = lap == 255;
+		send_to(turn[1 % cpus]);
+		while (!wait_for(&turn[0]))
+			;
+	}
+	for (unsigned int cpu = 1; cpu < cpus; cpu++)
+		while (hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_is_up, cpu, NULL) != 0)
+			hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, NULL);
+	say("tiny: laps");
+}
+
 static void obey(char c)
 {
 	static char got[] = "tiny: got ?";
@@ -203,6 +292,9 @@ static void obey(char c)
 		break;
 	case 'm':
 		prepare_dump();
+		break;
+	case 'w':
+		do_laps();
 		break;
 	case '\r':
 	case '\n':
