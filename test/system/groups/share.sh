@@ -1,6 +1,7 @@
 # about: CPU time by weight, cap and budget; time counts instructions, so a busy machine changes nothing
 # boot: --cpus=2 --args=dom0_max_vcpus=1 --nic=none --dom0-args=gossamer.bare -- -icount shift=3,sleep=off
 # limit: 1800
+# long: yes
 
 # dom0 has CPU 0, the guests that never wait share CPU 1.
 # ran NAME...: how long each of these domains with one vCPU ran, in milliseconds; all are asked for at once.
