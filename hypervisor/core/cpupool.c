@@ -97,7 +97,8 @@ int cpupool_destroy(uint32_t id)
 		rc = -EBUSY;
 	if (!rc) {
 		left = p->cpus;
-		for_each_cpu(cpu, &left) control_leave(p, cpu); /* without domains nothing keeps it */
+		for_each_cpu (cpu, &left)
+			control_leave(p, cpu); /* without domains nothing keeps it */
 		while (*at != p)
 			at = &(*at)->next;
 		*at = p->next;
@@ -105,7 +106,8 @@ int cpupool_destroy(uint32_t id)
 	spin_unlock(&sched_control);
 	if (rc)
 		return rc;
-	for_each_cpu(cpu, &left) control_wait_left(cpu);
+	for_each_cpu (cpu, &left)
+		control_wait_left(cpu);
 	heap_free(p, sizeof(*p));
 	return 0;
 }
@@ -135,7 +137,9 @@ struct cpumask cpupool_free_cpus(void)
 	struct cpumask m;
 
 	m = sched_online();
-	for_each_cpu(cpu, &m) if (pool_with(cpu)) cpumask_clear(&m, cpu);
+	for_each_cpu (cpu, &m)
+		if (pool_with(cpu))
+			cpumask_clear(&m, cpu);
 	return m;
 }
 
@@ -168,7 +172,8 @@ static unsigned last_cpu(const struct cpupool *p)
 {
 	unsigned last = CPUMASK_BITS;
 
-	for_each_cpu(cpu, &p->cpus) last = cpu;
+	for_each_cpu (cpu, &p->cpus)
+		last = cpu;
 	return last;
 }
 

@@ -528,7 +528,7 @@ int domain_kill(struct domain *d)
 		return -EINVAL;
 	spin_lock(&d->lock);
 	first = !d->is_dying;
-	d->is_dying = true;
+	__atomic_store_n(&d->is_dying, true, __ATOMIC_RELAXED); /* looked at without the lock, too */
 	spin_unlock(&d->lock);
 	if (first)
 		sched_domain_pause(d);

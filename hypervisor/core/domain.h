@@ -150,8 +150,12 @@ int domain_create(const struct domain_config *c, struct domain **out);
 struct domain *domain_get(domid_t id); /* a reference, or NULL; DOMID_SELF is not understood here */
 /* DOMID_SELF or a number, as hypercalls give it. */
 struct domain *domain_get_for(struct domain *caller, domid_t id);
-void domain_hold(struct domain *d); /* one more reference */
-void domain_put(struct domain *d);  /* the last one delists it; its memory goes at the next domain_reap() */
+void domain_hold(struct domain *d);			/* one more reference */
+static inline bool domain_dying(const struct domain *d) /* domain_kill() began; d->lock holds it still */
+{
+	return __atomic_load_n(&d->is_dying, __ATOMIC_RELAXED);
+}
+void domain_put(struct domain *d); /* the last one delists it; its memory goes at the next domain_reap() */
 /* Frees domains whose last reference went. Run loop only: no lock held, no pointer to such a domain in use. */
 void domain_reap(void);
 /* Without taking a reference: for code that knows one is held (frame.c: a frame's owner lives while it owns frames). */

@@ -146,7 +146,7 @@ static int find_free(struct domain *d, uint32_t *port) REQUIRES(d->evtchn.lock)
 	uint32_t limit = e->fifo ? EVTCHN_FIFO_NR_CHANNELS : limit_2l(d);
 	uint32_t p = e->first_free;
 
-	if (d->is_dying)
+	if (domain_dying(d))
 		return -EINVAL;
 	limit = MIN(limit, e->max_port + 1);
 	while (p < limit && p < e->nr_ports &&

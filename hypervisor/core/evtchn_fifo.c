@@ -229,7 +229,7 @@ static int commit_control(struct domain *d, struct vcpu *v, struct evtchn_fifo *
 	int rc = 0;
 
 	spin_lock(&d->evtchn.lock);
-	if (d->is_dying || v->fifo) {
+	if (domain_dying(d) || v->fifo) {
 		rc = -EINVAL;
 	} else {
 		if (!d->evtchn.fifo) {
@@ -287,7 +287,7 @@ int evtchn_expand_array(struct domain *d, uint64_t gfn)
 		return rc;
 	spin_lock(&d->evtchn.lock);
 	f = d->evtchn.fifo;
-	if (!f || d->is_dying) {
+	if (!f || domain_dying(d)) {
 		rc = -EOPNOTSUPP;
 	} else if (f->nr_words == EVTCHN_FIFO_NR_CHANNELS) {
 		rc = -ENOSPC;

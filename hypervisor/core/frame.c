@@ -411,7 +411,7 @@ static void scrub(uint64_t n, uint64_t count)
 /* May d have count more frames, as far as its limit and the claims of others go? frame_lock held. */
 static bool may_take(struct domain *d, uint64_t count)
 {
-	if (d->is_dying || count > d->max_frames || d->frames > d->max_frames - count)
+	if (domain_dying(d) || count > d->max_frames || d->frames > d->max_frames - count)
 		return false;
 	return frames.free >= frames.claimed - d->claimed + count;
 }
@@ -611,12 +611,12 @@ int frame_unshare(struct domain *d, void *page)
 		ret = (w & WORD_REFS_MASK) == WORD_REF ? 0 : -EBUSY;
 		if (!ret)
 			new = word_used(FRAME_HYP, DOMID_INVALID, 0);
-		else if (d->is_dying) /* nobody's page now; the last reference frees it */
+		else if (domain_dying(d)) /* nobody's page now; the last reference frees it */
 			new = word_used(FRAME_SHARED, DOMID_INVALID, (w & WORD_REFS_MASK) / WORD_REF - 1);
 		else
 			break;
 	} while (!word_change(n, &w, new));
-	if (!ret || d->is_dying)
+	if (!ret || domain_dying(d))
 		d->shared_frames--;
 	spin_unlock(&frames.lock);
 	return ret;
@@ -633,7 +633,7 @@ int frame_claim(struct domain *d, uint64_t wanted)
 	if (!wanted) {
 		frames.claimed -= d->claimed;
 		d->claimed = 0;
-	} else if (d->claimed || d->is_dying || wanted > d->max_frames || wanted < d->frames) {
+	} else if (d->claimed || domain_dying(d) || wanted > d->max_frames || wanted < d->frames) {
 		ret = -EINVAL;
 	} else {
 		more = wanted - d->frames;

@@ -336,7 +336,7 @@ int grant_frame(struct domain *d, uint32_t index, bool status, mfn_t *out)
 	int rc = -EINVAL;
 
 	spin_lock(&d->grant.lock);
-	if (d->is_dying) {
+	if (domain_dying(d)) {
 		rc = -EINVAL;
 	} else if (!status && index < gt->max_frames) {
 		rc = grow(d, index + 1);

@@ -44,7 +44,7 @@ static int16_t claim_new(struct domain *d, const struct gnttab_copy_ptr *p, bool
 	s->rd = domain_get_for(d, p->domid);
 	if (!s->rd)
 		return GNTST_bad_domain;
-	rc = s->rd->is_dying ? GNTST_bad_domain : grant_pin(s->rd, p->u.ref, d->id, write, false, &s->page);
+	rc = domain_dying(s->rd) ? GNTST_bad_domain : grant_pin(s->rd, p->u.ref, d->id, write, false, &s->page);
 	if (rc)
 		domain_put(s->rd);
 	return rc;

@@ -253,7 +253,7 @@ static uint32_t track_get(struct domain *d)
 	uint32_t handle = GRANT_TRACK_END;
 
 	spin_lock(&d->grant.lock);
-	if (!d->is_dying && (gt->maptrack_free != GRANT_TRACK_END || track_grow(&d->grant))) {
+	if (!domain_dying(d) && (gt->maptrack_free != GRANT_TRACK_END || track_grow(&d->grant))) {
 		struct grant_maptrack *t;
 
 		handle = gt->maptrack_free;
@@ -353,7 +353,7 @@ void grant_map(struct domain *d, struct gnttab_map_grant_ref *op)
 	if (handle == GRANT_TRACK_END) {
 		op->status = GNTST_no_space;
 	} else {
-		op->status = rd->is_dying ? GNTST_bad_domain : map_with(d, rd, op, handle);
+		op->status = domain_dying(rd) ? GNTST_bad_domain : map_with(d, rd, op, handle);
 		if (op->status)
 			track_put(d, handle);
 	}

@@ -81,6 +81,13 @@ struct p2m_entry p2m_lookup(struct domain *d, gfn_t g)
 	return r;
 }
 
+/* What goes at the next flush; p2m.lock held, there is room. The count is looked at without the lock, too. */
+static void pend(struct p2m *p, uint64_t what)
+{
+	p->pending[p->nr_pending] = what;
+	__atomic_store_n(&p->nr_pending, p->nr_pending + 1, __ATOMIC_RELAXED);
+}
+
 /* --- mapping --- */
 
 /*
@@ -112,7 +119,7 @@ static int clear_for_leaf(struct domain *d, uint64_t *e, unsigned level)
 	ptab_set(e, 0);
 	p->leaf_table = p->mid_table = NULL;
 	p->table_frames--;
-	p->pending[p->nr_pending++] = port_direct_mfn(table).n | PENDING_TABLE;
+	pend(p, port_direct_mfn(table).n | PENDING_TABLE);
 	guest_tlb_flush(d);
 	return 0;
 }
@@ -124,7 +131,7 @@ int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf)
 	uint64_t *e = ptab_find(p, gfn, &level);
 	int ret;
 
-	if (d->is_dying) /* nobody would take it out again */
+	if (domain_dying(d)) /* nobody would take it out again */
 		return -EINVAL;
 	if (level > order / 9 && *e && ptab_type(*e) != P2M_POD)
 		return -EEXIST;
@@ -182,9 +189,9 @@ static void remove_leaf(struct domain *d, uint64_t gfn, uint64_t *e, unsigned le
 	if (t == P2M_FOREIGN)
 		d->foreign_maps--;
 	if (holds_reference(t))
-		p->pending[p->nr_pending++] = ptab_mfn(old).n;
+		pend(p, ptab_mfn(old).n);
 	else if (ptab_is_ram(t))
-		p->pending[p->nr_pending++] = ptab_mfn(old).n | PENDING_ALLOC | (uint64_t)level << PENDING_LEVEL_SHIFT;
+		pend(p, ptab_mfn(old).n | PENDING_ALLOC | (uint64_t)level << PENDING_LEVEL_SHIFT);
 	guestmem_forget_gfns(d, gfn, ptab_span(level));
 	guest_tlb_flush(d);
 }

@@ -230,7 +230,7 @@ bool pod_recycle(struct domain *d, mfn_t m)
 	struct p2m *p = &d->p2m;
 	bool taken;
 
-	if (likely(p->pod_entries <= p->pod_cache) || d->is_dying || frame_refs(m) != 1)
+	if (likely(p->pod_entries <= p->pod_cache) || domain_dying(d) || frame_refs(m) != 1)
 		return false;
 	memset(guestmem_window(m), 0, PAGE_SIZE);
 	spin_lock(&p->lock);
@@ -301,7 +301,7 @@ int pod_set_target(struct domain *d, uint64_t target)
 	p->pod_swept = 0;
 	start = p->pod_cache;
 	populated = d->frames - p->pod_cache;
-	if ((populated && !p->pod_entries) || d->is_dying || target < d->frames)
+	if ((populated && !p->pod_entries) || domain_dying(d) || target < d->frames)
 		goto out;
 	goal = target - populated;
 	if (populated)

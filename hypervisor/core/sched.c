@@ -357,8 +357,9 @@ static void start(struct sched_cpu *c, unsigned cpu, struct vcpu *v, uint64_t no
 {
 	set_state(v, RUNSTATE_running, now);
 	v->sched.charged = now;
-	v->sched.cpu = (uint16_t)cpu;
-	v->sched.on_cpu = true;
+	__atomic_store_n(&v->sched.cpu, (uint16_t)cpu, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->sched.on_cpu, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->since, now, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->current, v, __ATOMIC_RELEASE);
 }
 
@@ -402,7 +403,7 @@ static void put_back(struct sched_cpu *c, unsigned cpu, struct vcpu *v) NO_LOCK_
 
 	charge(q, c, v, now);
 	switch_to(q, cpu, v, NULL, now);
-	c->weight = 0;
+	__atomic_store_n(&c->weight, 0, __ATOMIC_RELAXED);
 	spin_unlock(&q->lock);
 }
 
@@ -666,8 +667,7 @@ static void dump_queue(unsigned i) NO_LOCK_CHECK
 	struct runq *q = &runqs[i];
 
 	spin_lock(&q->lock);
-	for_each_cpu(cpu, &q->cpus)
-	{
+	for_each_cpu (cpu, &q->cpus) {
 		const struct vcpu *v = sched_cpus[cpu].current;
 
 		if (v)
@@ -688,7 +688,8 @@ void sched_dump(void) NO_LOCK_CHECK
 	spin_lock(&sched_control);
 	for (const struct cpupool *p = cpupool_first(); p; p = p->next) {
 		log_info("pool %u, %s, %u domains", p->id, policy_name(p->policy), p->domains);
-		for_each_cpu(i, &p->queues) dump_queue(i);
+		for_each_cpu (i, &p->queues)
+			dump_queue(i);
 	}
 	spin_unlock(&sched_control);
 }

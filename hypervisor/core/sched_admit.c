@@ -60,7 +60,9 @@ static bool put(struct admit_plan *p, struct item *i)
 {
 	unsigned best = CPUMASK_BITS;
 
-	for_each_cpu(cpu, &i->may) if (best == CPUMASK_BITS || p->load[cpu] < p->load[best]) best = cpu;
+	for_each_cpu (cpu, &i->may)
+		if (best == CPUMASK_BITS || p->load[cpu] < p->load[best])
+			best = cpu;
 	if (best == CPUMASK_BITS || p->load[best] + i->load > SCHED_EDF_FULL)
 		return false;
 	p->load[best] += i->load;

@@ -18,8 +18,9 @@ struct vcpu *control_vcpus;
 
 static struct runq *share_queue(const struct cpupool *p, unsigned cpu)
 {
-	for_each_cpu(i, &p->queues) if (p->policy == SCHED_SHARE && port_cpu_socket(cpumask_first(&runqs[i].cpus)) ==
-									    port_cpu_socket(cpu)) return &runqs[i];
+	for_each_cpu (i, &p->queues)
+		if (p->policy == SCHED_SHARE && port_cpu_socket(cpumask_first(&runqs[i].cpus)) == port_cpu_socket(cpu))
+			return &runqs[i];
 	return NULL;
 }
 
@@ -38,7 +39,8 @@ static struct runq *new_queue(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	q->nr_cpus = q->members = 0;
 	q->vtime = 0;
 	q->owner = NULL;
-	for_each_cpu(i, &p->queues) q->vtime = MAX(q->vtime, runqs[i].vtime);
+	for_each_cpu (i, &p->queues)
+		q->vtime = MAX(q->vtime, runqs[i].vtime);
 	q->pool = p;
 	spin_unlock(&q->lock);
 	cpumask_set(&p->queues, (unsigned)(q - runqs));
@@ -88,8 +90,7 @@ static struct runq *find_queue(struct runq *own, const struct cpupool *p, const 
 
 	if (own && own->pool == p && cpumask_meet(&own->cpus, hard))
 		return own;
-	for_each_cpu(i, &p->queues)
-	{
+	for_each_cpu (i, &p->queues) {
 		struct runq *q = &runqs[i];
 		bool is_soft = cpumask_meet(&q->cpus, &good);
 
@@ -334,10 +335,12 @@ int sched_vcpu_init(struct vcpu *v)
 		s->runq = (uint16_t)(q - runqs);
 		__atomic_fetch_add(&q->members, 1, __ATOMIC_RELAXED);
 		s->cpu = (uint16_t)cpumask_first(&q->cpus);
+		spin_lock(&q->lock);
 		if (q->policy == SCHED_SHARE)
 			share_enter(q, v);
 		else if (q->policy == SCHED_EDF)
 			edf_enter(q, v);
+		spin_unlock(&q->lock);
 	}
 	spin_unlock(&sched_control);
 	if (rc)

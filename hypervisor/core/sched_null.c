@@ -13,7 +13,8 @@ void null_place(struct runq *q, struct vcpu *v)
 	}
 	sched_enqueue(q, v, 0);
 	if (!sched_ask_idle(q, v))
-		for_each_cpu(cpu, &q->cpus) sched_ask(cpu);
+		for_each_cpu (cpu, &q->cpus)
+			sched_ask(cpu);
 }
 
 /* --- which CPU is whose, under sched_control --- */
@@ -32,7 +33,9 @@ static void stop_waiting(struct vcpu *v)
 
 static struct runq *find_free(const struct cpupool *p, const struct cpumask *may)
 {
-	for_each_cpu(i, &p->queues) if (!runqs[i].owner && cpumask_meet(&runqs[i].cpus, may)) return &runqs[i];
+	for_each_cpu (i, &p->queues)
+		if (!runqs[i].owner && cpumask_meet(&runqs[i].cpus, may))
+			return &runqs[i];
 	return NULL;
 }
 

@@ -43,8 +43,8 @@ struct sched_cpu {
 	uint64_t idle_ns, idle_since;
 	uint32_t last_pool; /* where it goes when it comes online again; under sched_control */
 	/* Of the current vCPU, for others to estimate its virtual time. */
-	uint64_t vruntime, charged;
-	uint32_t weight; /* 0: not to be compared */
+	uint64_t vruntime, charged, since; /* since: when it began to run */
+	uint32_t weight;		   /* 0: not to be compared */
 } __attribute__((aligned(64)));
 
 extern struct runq runqs[NR_CPUS];

@@ -15,6 +15,12 @@
 #define LATENCY	    (4 * SCHED_SLICE_NS) /* all that wait should have run within this, while slices are not too short */
 #define SLICE_LEAST 500000ull
 
+/* Changes under sched_control while it is used here. */
+static unsigned weight_of(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
+}
+
 static uint64_t scaled(uint64_t ns, unsigned weight)
 {
 	return weight == SCHED_WEIGHT_DEFAULT ? ns : ns * SCHED_WEIGHT_DEFAULT / weight;
@@ -40,7 +46,7 @@ static uint64_t turn_of(const struct runq *q)
 static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
 {
 	uint64_t slice = turn_of(q);
-	unsigned weight = __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
+	unsigned weight = weight_of(v);
 
 	if (weight < SCHED_WEIGHT_DEFAULT)
 		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
@@ -59,18 +65,24 @@ static void lift(struct vcpu *v, uint64_t least)
 		v->sched.vruntime = least;
 }
 
+/* What others may know of who runs here; they read it without a lock, as an estimate. */
+static void share_show(struct sched_cpu *c, uint64_t vruntime, uint64_t now, unsigned weight)
+{
+	__atomic_store_n(&c->vruntime, vruntime, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->charged, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->weight, weight, __ATOMIC_RELAXED);
+}
+
 void share_charge(struct sched_cpu *c, struct vcpu *v, uint64_t ran, uint64_t now)
 {
-	unsigned weight = __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
+	unsigned weight = weight_of(v);
 
 	v->sched.vruntime += scaled(ran, weight);
 	if (unlikely(v->sched.taken))
 		v->sched.quota -= (int64_t)ran;
 	if ((int64_t)(v->sched.vruntime - lag_of(weight) - c->floor) > 0)
 		c->floor = v->sched.vruntime - lag_of(weight);
-	c->vruntime = v->sched.vruntime;
-	c->charged = now;
-	c->weight = weight;
+	share_show(c, v->sched.vruntime, now, weight);
 }
 
 /* The virtual time of who runs there, now. */
@@ -79,7 +91,8 @@ static uint64_t live(const struct sched_cpu *c, uint64_t now)
 	uint32_t weight = __atomic_load_n(&c->weight, __ATOMIC_RELAXED);
 	uint64_t charged = __atomic_load_n(&c->charged, __ATOMIC_RELAXED);
 
-	return c->vruntime + (now > charged && weight ? scaled(now - charged, weight) : 0);
+	return __atomic_load_n(&c->vruntime, __ATOMIC_RELAXED) +
+	       (now > charged && weight ? scaled(now - charged, weight) : 0);
 }
 
 /* --- a vCPU comes --- */
@@ -97,12 +110,11 @@ static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now, 
 	*alone = CPUMASK_BITS;
 	if (!cpumask_empty(&soft))
 		may = soft;
-	for_each_cpu(cpu, &may)
-	{
+	for_each_cpu (cpu, &may) {
 		const struct sched_cpu *c = &sched_cpus[cpu];
 		uint64_t at = live(c, now);
 
-		if (!c->current)
+		if (!__atomic_load_n(&c->current, __ATOMIC_RELAXED))
 			continue;
 		if (c->slice_end == NEVER)
 			*alone = cpu;
@@ -128,7 +140,7 @@ static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
 		return;
 	c = &sched_cpus[cpu];
 	if ((int64_t)(live(c, now) - v->sched.vruntime) > 0) {
-		safe = c->current->sched.state_entered + q->pool->ratelimit_ns;
+		safe = __atomic_load_n(&c->since, __ATOMIC_RELAXED) + q->pool->ratelimit_ns;
 		c->preempt = true;
 		if (c->slice_end > MAX(safe, now))
 			sched_ask(cpu);
@@ -178,8 +190,7 @@ static struct runq *least_queue(const struct cpumask *look_at)
 	struct runq *best = NULL;
 	uint64_t least = NEVER;
 
-	for_each_cpu(i, look_at)
-	{
+	for_each_cpu (i, look_at) {
 		uint64_t head = __atomic_load_n(&runqs[i].head, __ATOMIC_RELAXED);
 
 		if (head < least) {
@@ -236,7 +247,7 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
 	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > too_far(from))
 		take_over(q, from, v);
 	else if (v)
-		lift(prev, v->sched.vruntime - lag_of(v->domain->sched_weight));
+		lift(prev, v->sched.vruntime - lag_of(weight_of(v)));
 	spin_unlock(&from->lock);
 }
 
@@ -247,11 +258,10 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
 static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 {
 	const struct cpumask *all = q->pool->nr_queues > 1 ? &q->pool->cpus : &q->cpus;
-	int64_t lag = (int64_t)lag_of(head->domain->sched_weight), most = too_far(q);
+	int64_t lag = (int64_t)lag_of(weight_of(head)), most = too_far(q);
 	unsigned best = CPUMASK_BITS;
 
-	for_each_cpu(cpu, all)
-	{
+	for_each_cpu (cpu, all) {
 		struct sched_cpu *c = &sched_cpus[cpu];
 		int64_t ahead = (int64_t)(live(c, now) - head->sched.vruntime);
 
@@ -294,7 +304,7 @@ static bool goes_on(struct runq *q, struct sched_cpu *c, struct vcpu *prev, cons
 		return false;
 	}
 	if (unlikely(behind > (int64_t)lag_of(SCHED_WEIGHT_DEFAULT)))
-		lift(prev, head->sched.vruntime - lag_of(head->domain->sched_weight));
+		lift(prev, head->sched.vruntime - lag_of(weight_of(head)));
 	if (now < c->slice_end && !preempt) {
 		if (c->slice_end == NEVER)
 			c->slice_end = now + slice_of(q, prev);
@@ -381,13 +391,11 @@ struct vcpu *share_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_
 			c->slice_end = now + slice_of(q, next);
 	}
 	*until = NEVER;
-	c->weight = 0;
+	__atomic_store_n(&c->weight, 0, __ATOMIC_RELAXED);
 	if (next) {
 		lift(next, c->floor);
 		keep_time(q, next);
-		c->vruntime = next->sched.vruntime;
-		c->charged = now;
-		c->weight = next->domain->sched_weight;
+		share_show(c, next->sched.vruntime, now, weight_of(next));
 		*until = c->slice_end;
 		if (unlikely(next->sched.taken))
 			*until = MIN(*until, now + (uint64_t)MAX(next->sched.quota, 0));

@@ -107,7 +107,7 @@ void timer_init(struct timer *t, enum timer_kind kind, struct vcpu *v)
 static void place(struct queue *q, struct timer *t, unsigned slot)
 {
 	q->heap[slot] = t;
-	t->slot = (int32_t)slot;
+	__atomic_store_n(&t->slot, (int32_t)slot, __ATOMIC_RELAXED); /* timer_active() looks without the lock */
 }
 
 static void sift_up(struct queue *q, struct timer *t, unsigned slot) REQUIRES(q->lock)
@@ -145,7 +145,7 @@ static void take_out(struct queue *q, struct timer *t) REQUIRES(q->lock)
 	unsigned slot = (unsigned)t->slot;
 	struct timer *last = q->heap[--q->nr];
 
-	t->slot = -1;
+	__atomic_store_n(&t->slot, -1, __ATOMIC_RELAXED);
 	if (last == t)
 		return;
 	if (slot && last->deadline < q->heap[(slot - 1) / 2]->deadline)
@@ -300,11 +300,13 @@ void timer_cpu_leave(void) NO_LOCK_CHECK
 {
 	unsigned self = port_cpu();
 	struct queue *q = &queues[self], *to = &queues[0];
+	bool any;
 
-	if (!self || !q->nr) /* others only take out */
+	if (!self)
 		return;
 	spin_lock(&to->lock);
 	spin_lock(&q->lock);
+	any = q->nr;
 	while (q->nr) {
 		struct timer *t = q->heap[--q->nr];
 
@@ -314,6 +316,8 @@ void timer_cpu_leave(void) NO_LOCK_CHECK
 	}
 	spin_unlock(&q->lock);
 	spin_unlock(&to->lock);
+	if (!any)
+		return;
 	port_timer_arm(~0ull);
 	__atomic_store_n(&to->due, true, __ATOMIC_RELEASE);
 	port_kick(0);

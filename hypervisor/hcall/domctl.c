@@ -256,7 +256,7 @@ void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 	fill_vcpus(d, info);
 
 	spin_lock(&d->lock);
-	if (d->is_dying)
+	if (domain_dying(d))
 		info->flags |= XEN_DOMINF_dying;
 	if (d->is_shut_down)
 		info->flags |= XEN_DOMINF_shutdown | (uint32_t)d->shutdown_code << XEN_DOMINF_shutdownshift;

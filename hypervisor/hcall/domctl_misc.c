@@ -110,7 +110,7 @@ long domctl_shadow_op(struct domctl_call *c)
 
 	if (c->d == c->h->d)
 		return -EINVAL;
-	if (c->d->is_dying)
+	if (domain_dying(c->d))
 		return 0;
 	switch (s->op) {
 	case XEN_DOMCTL_SHADOW_OP_OFF:

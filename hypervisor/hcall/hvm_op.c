@@ -113,7 +113,7 @@ static void set_callback(struct domain *d, uint64_t value)
 	d->hvm->callback_gsi = gsi;
 	d->hvm->callback_vector = vector;
 	spin_lock(&d->lock); /* v->info goes when d is dying */
-	if (v && !d->is_dying && v->info->evtchn_upcall_pending)
+	if (v && !domain_dying(d) && v->info->evtchn_upcall_pending)
 		guest_event_pending(v);
 	spin_unlock(&d->lock);
 }

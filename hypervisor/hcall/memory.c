@@ -276,7 +276,7 @@ static long reservation_op(struct hcall *h, unsigned op, gva_t arg, uint64_t sta
 		r.mem_flags &= ~NODE_FLAGS;
 	}
 	/* A domain with translated memory cannot name frames that are nowhere in its map: nothing to increase. */
-	if (op != XENMEM_increase_reservation && order_ok(h, op, r.extent_order) && !d->is_dying)
+	if (op != XENMEM_increase_reservation && order_ok(h, op, r.extent_order) && !domain_dying(d))
 		ret = run_extents(h, op, &r, start, d);
 	if (op == XENMEM_decrease_reservation)
 		guest_tlb_sync(d); /* no vCPU sees what was given up */

@@ -650,6 +650,7 @@ static void tidy(void)
 	host_cpu = 0;
 	while (d && domain_kill(d) == -ERESTART)
 		;
+	cpupool_remove_cpu(1, CPUS - 1);
 	cpupool_destroy(1);
 	cpupool_add_cpu(0, CPUS - 1);
 }

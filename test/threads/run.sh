@@ -13,7 +13,7 @@ passed=0 failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # The fake frames are reused by the hypervisor's own heap, and deadlocks are LOCK_CHECK's business.
-export TSAN_OPTIONS="detect_deadlocks=0 history_size=4 exitcode=66 suppressions=test/threads/suppressions ${TSAN_OPTIONS-}"
+export TSAN_OPTIONS="detect_deadlocks=0 history_size=4 exitcode=66 ${TSAN_OPTIONS-}"
 for ((seed = 1; seed <= seeds; seed++)); do
 	if THREADS_SEED=$seed THREADS_OPS=$ops timeout -s KILL 300 "$program" threads >"$log" 2>&1; then
 		passed=$((passed + 1))
