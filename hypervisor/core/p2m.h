@@ -54,6 +54,7 @@ struct p2m {
 	uint64_t pending[P2M_PENDING]; /* mfns whose reference is dropped at the next flush; bit 63 = release alloc ref,
 					* bit 62 = a page-table page */
 	unsigned nr_pending;
+	bool pod_used;	      /* there was an entry once; may be read without the lock */
 	uint64_t pod_entries; /* P2M_POD gfns */
 	uint64_t pod_cache;   /* frames in the PoD cache */
 	uint64_t pod_target;

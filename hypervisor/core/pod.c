@@ -225,12 +225,25 @@ int pod_fill(struct domain *d, uint64_t gfn)
 	return 0;
 }
 
+/* Is there an entry that no frame in the cache is for? */
+static bool cache_wanted(struct domain *d)
+{
+	bool wanted;
+
+	spin_lock(&d->p2m.lock);
+	wanted = d->p2m.pod_entries > d->p2m.pod_cache;
+	spin_unlock(&d->p2m.lock);
+	return wanted;
+}
+
 bool pod_recycle(struct domain *d, mfn_t m)
 {
 	struct p2m *p = &d->p2m;
 	bool taken;
 
-	if (likely(p->pod_entries <= p->pod_cache) || domain_dying(d) || frame_refs(m) != 1)
+	if (likely(!__atomic_load_n(&p->pod_used, __ATOMIC_RELAXED)))
+		return false;
+	if (domain_dying(d) || !cache_wanted(d) || frame_refs(m) != 1)
 		return false;
 	memset(guestmem_window(m), 0, PAGE_SIZE);
 	spin_lock(&p->lock);
@@ -251,8 +264,10 @@ int pod_mark(struct domain *d, gfn_t g, unsigned order)
 		return -EINVAL;
 	p2m_lock_with_room(d);
 	ret = p2m_place(d, g.n, order, ptab_leaf(d->p2m.format, MFN(0), P2M_POD, order / 9));
-	if (!ret)
+	if (!ret) {
 		d->p2m.pod_entries += 1ull << order;
+		__atomic_store_n(&d->p2m.pod_used, true, __ATOMIC_RELAXED);
+	}
 	spin_unlock(&d->p2m.lock);
 	return ret == -EEXIST ? -EBUSY : ret;
 }
