@@ -109,11 +109,12 @@ start() {
 	}' "$work/start.$h.rows"
 }
 
-# image HYPERVISOR: what is loaded of it from its file.
+# image HYPERVISOR: what is loaded of it from its file, without the kernel loader, which is a program of dom0's.
 image() {
-	local file=$work/gossamer.elf
-	[ "$1" != xen ] || file=$CACHE/xen.elf
-	echo "ROW image $(size "$file" | awk 'NR == 2 { print $1 + $2 }')"
+	local file=$work/gossamer.elf loader
+	loader=$(stat -c %s "$BUILD/loader/loader.bin")
+	[ "$1" != xen ] || { file=$CACHE/xen.elf loader=0; }
+	echo "ROW image $(size "$file" | awk -v l="$loader" 'NR == 2 { print $1 + $2 - l }')"
 }
 
 [ "$show" = yes ] || prepare
