@@ -91,10 +91,10 @@ test_console() {
 	grep -q 'tiny: got z' /tmp/console
 	# A long text, longer than the ring: nothing is lost.
 	local text
-	text=$(head -c 3000 /dev/zero | tr '\0' w)
+	text=$(head -c 3000 /dev/zero | tr '\0' k)
 	tell console "$text"
-	eventually said console 'tiny: got w' 3000
-	same "$(grep -acF 'got w' $logs/guest-console.log)" 3000 'lines that came back'
+	eventually said console 'tiny: got k' 3000
+	same "$(grep -acF 'got k' $logs/guest-console.log)" 3000 'lines that came back'
 }
 
 test_poweroff() {
