@@ -569,9 +569,15 @@ static void change_pauses(struct vcpu *v, int by) NO_LOCK_CHECK
 void sched_vcpu_sync(struct vcpu *v)
 {
 	guest_waits(true);
-	while (__atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE) &&
-	       __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED) != port_cpu())
+	for (unsigned n = 1; __atomic_load_n(&v->sched.on_cpu, __ATOMIC_ACQUIRE); n++) {
+		unsigned cpu = __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED);
+
+		if (cpu == port_cpu())
+			break;
+		if (n % PORT_KICK_AGAIN == 0)
+			port_kick(cpu);
 		port_relax();
+	}
 	guest_waits(false);
 }
 

@@ -165,9 +165,13 @@ void control_wait_left(unsigned cpu)
 	const struct sched_cpu *c = &sched_cpus[cpu];
 
 	guest_waits(true);
-	while (cpu != port_cpu() && __atomic_load_n(&c->runq, __ATOMIC_RELAXED) == RUNQ_NONE &&
-	       __atomic_load_n(&c->current, __ATOMIC_ACQUIRE))
+	for (unsigned n = 1; cpu != port_cpu() && __atomic_load_n(&c->runq, __ATOMIC_RELAXED) == RUNQ_NONE &&
+			     __atomic_load_n(&c->current, __ATOMIC_ACQUIRE);
+	     n++) {
+		if (n % PORT_KICK_AGAIN == 0)
+			port_kick(cpu);
 		port_relax();
+	}
 	guest_waits(false);
 }
 

@@ -98,9 +98,11 @@ void guest_tlb_sync(struct domain *d)
 	for (unsigned cpu = 0; cpu < port_cpu_count(); cpu++) {
 		if (cpu == self || !lags(cpu, d, gen))
 			continue;
-		port_kick(cpu);
-		while (lags(cpu, d, gen))
+		for (unsigned n = 0; lags(cpu, d, gen); n++) {
+			if (n % PORT_KICK_AGAIN == 0)
+				port_kick(cpu);
 			lock_wait();
+		}
 	}
 	guest_waits(false);
 }

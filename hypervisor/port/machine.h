@@ -15,9 +15,11 @@ unsigned port_cpu(void);       /* index of this CPU, 0 is the boot CPU */
 unsigned port_cpu_count(void); /* CPUs online */
 uint32_t port_cpu_apicid(unsigned cpu);
 void port_kick(unsigned cpu); /* makes that CPU leave port_idle() or its guest soon (IPI); never waits */
-void port_relax(void);	      /* in a loop that waits for what another CPU does in its run loop */
-void port_poll(void);	      /* lets pending interrupts be handled now */
-void port_idle(void);	      /* waits for an interrupt (sti; hlt); returns after at least one was handled */
+#define PORT_KICK_AGAIN                                                                                                \
+	100000u	       /* who waits for a CPU kicks it again after as many rounds: emulators lose one now and then */
+void port_relax(void); /* in a loop that waits for what another CPU does in its run loop */
+void port_poll(void);  /* lets pending interrupts be handled now */
+void port_idle(void);  /* waits for an interrupt (sti; hlt); returns after at least one was handled */
 
 /*
  * --- topology; read-only once the CPUs run ---
