@@ -157,19 +157,19 @@ static void release_info(struct vcpu *v)
 	}
 }
 
-static void stop_watchdogs(struct vcpu *v)
-{
-	for (unsigned i = 0; !v->id && i < ARRAY_SIZE(v->domain->watchdog); i++)
-		timer_stop(&v->domain->watchdog[i]);
-}
-
-static void vcpu_destroy(struct vcpu *v)
+/* None of v's timers, nor its domain's watchdogs with vCPU 0, is set or firing afterwards. */
+static void kill_timers(struct vcpu *v)
 {
 	for (unsigned i = 0; !v->id && i < ARRAY_SIZE(v->domain->watchdog); i++)
 		timer_kill(&v->domain->watchdog[i]);
 	timer_kill(&v->singleshot);
 	timer_kill(&v->periodic);
 	timer_kill(&v->poll);
+}
+
+static void vcpu_destroy(struct vcpu *v)
+{
+	kill_timers(v);
 	sched_vcpu_destroy(v);
 	guest_vcpu_destroy(v);
 	release_info(v);
@@ -496,10 +496,7 @@ static int kill_some(struct domain *d)
 		break;
 	case KILL_AREAS:
 		for_each_vcpu (d, v) {
-			timer_stop(&v->singleshot);
-			timer_stop(&v->periodic);
-			timer_stop(&v->poll);
-			stop_watchdogs(v);
+			kill_timers(v);
 			release_info(v);
 			v->runstate_gva = 0;
 			v->time_gva = 0;
