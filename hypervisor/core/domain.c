@@ -289,7 +289,7 @@ int domain_create(const struct domain_config *c, struct domain **out)
 	frame_share(d, d->shared_info);
 	rc = sched_domain_init(d, c->pool);
 	if (!rc)
-		rc = p2m_init(d, P2M_FORMAT_NPT);
+		rc = p2m_init(d, guest_uses_ept() ? P2M_FORMAT_EPT : P2M_FORMAT_NPT);
 	if (!rc)
 		rc = evtchn_domain_init(d, ports);
 	if (!rc)

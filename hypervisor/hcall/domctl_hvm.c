@@ -218,5 +218,5 @@ long domctl_settimeoffset(struct domctl_call *c)
 
 long domctl_hypercall_init(struct domctl_call *c)
 {
-	return hcall_page_install(c->d, GFN(c->op.u.hypercall_init.gmfn), false);
+	return hcall_page_install(c->d, GFN(c->op.u.hypercall_init.gmfn));
 }

@@ -4,6 +4,7 @@
 #include "core/guestmem.h"
 #include "hcall/page.h"
 #include "lib/lib.h"
+#include "port/guest.h"
 #include "port/upcall.h"
 
 #define OPCODE_MOV_EAX_IMM32 0xb8
@@ -31,19 +32,19 @@ void hcall_page_fill(uint8_t page[PAGE_SIZE], bool vmcall)
 	}
 }
 
-int hcall_page_install(struct domain *d, gfn_t g, bool vmcall)
+int hcall_page_install(struct domain *d, gfn_t g)
 {
 	mfn_t m;
 	int ret = p2m_get_frame(d, g, true, &m);
 
 	if (ret)
 		return ret;
-	hcall_page_fill(guestmem_window(m), vmcall);
+	hcall_page_fill(guestmem_window(m), guest_uses_ept());
 	frame_put(m);
 	return 0;
 }
 
 int upcall_hypercall_page(struct domain *d, gfn_t g)
 {
-	return hcall_page_install(d, g, false);
+	return hcall_page_install(d, g);
 }

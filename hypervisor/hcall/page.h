@@ -11,6 +11,6 @@ struct domain;
 /* Entry nr: mov $nr, %eax; vmmcall (or vmcall); ret. */
 void hcall_page_fill(uint8_t page[PAGE_SIZE], bool vmcall);
 /* Writes the page into d's RAM at g. 0, -EINVAL (no writable RAM there), -ENOMEM. */
-int hcall_page_install(struct domain *d, gfn_t g, bool vmcall);
+int hcall_page_install(struct domain *d, gfn_t g);
 
 #endif

@@ -15,7 +15,6 @@
 #include "hvm/hvm.h"
 #include "hvm/tsc.h"
 #include "hvm/vendor.h"
-#include "hvm/vmcb.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
 #include "port/guest.h"
@@ -152,18 +151,18 @@ static void load_segments(struct vcpu *v, const struct hvm_hw_cpu *c)
 	X(rbx)                                                                                                         \
 	X(rcx) X(rdx) X(rbp) X(rsi) X(rdi) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(rip) X(rflags)
 
-/* Machine-specific registers that stand in the VMCB under another name. */
 #define FOR_MSRS(X)                                                                                                    \
-	X(sysenter_cs, sysenter_cs)                                                                                    \
-	X(sysenter_esp, sysenter_esp)                                                                                  \
-	X(sysenter_eip, sysenter_eip)                                                                                  \
-	X(shadow_gs, kernel_gs_base)                                                                                   \
-	X(msr_lstar, lstar) X(msr_star, star) X(msr_cstar, cstar) X(msr_syscall_mask, sfmask) X(dr6, dr6) X(dr7, dr7)
+	X(sysenter_cs, REG_SYSENTER_CS)                                                                                \
+	X(sysenter_esp, REG_SYSENTER_ESP)                                                                              \
+	X(sysenter_eip, REG_SYSENTER_EIP)                                                                              \
+	X(shadow_gs, REG_KERNEL_GS_BASE)                                                                               \
+	X(msr_lstar, REG_LSTAR)                                                                                        \
+	X(msr_star, REG_STAR)                                                                                          \
+	X(msr_cstar, REG_CSTAR) X(msr_syscall_mask, REG_SFMASK) X(dr6, REG_DR6) X(dr7, REG_DR7)
 
 static void save_cpu(struct hvm_hw_cpu *c, struct vcpu *v)
 {
 	struct hvm_vcpu *h = v->hvm;
-	const struct vmcb *b = svm_vmcb(v);
 
 	memset(c, 0, sizeof(*c));
 	memcpy(c->fpu_regs, h->fpu, FXSAVE_BYTES);
@@ -171,7 +170,7 @@ static void save_cpu(struct hvm_hw_cpu *c, struct vcpu *v)
 #define SAVE(r) c->r = v->regs.r;
 	FOR_GPRS(SAVE)
 #undef SAVE
-#define SAVE(field, name) c->field = b->name;
+#define SAVE(field, reg) c->field = vendor_get(v, reg);
 	FOR_MSRS(SAVE)
 #undef SAVE
 	c->cr0 = hvm_get_cr(v, 0);
@@ -210,7 +209,7 @@ static void save_mtrr(struct hvm_hw_mtrr *m, struct vcpu *v)
 {
 	const struct hvm_vcpu *h = v->hvm;
 
-	m->msr_pat_cr = svm_vmcb(v)->g_pat;
+	m->msr_pat_cr = vendor_get(v, REG_PAT);
 	memcpy(m->msr_mtrr_var, h->mtrr_var, sizeof(m->msr_mtrr_var));
 	memcpy(m->msr_mtrr_fixed, h->mtrr_fixed, sizeof(m->msr_mtrr_fixed));
 	m->msr_mtrr_cap = BIT(10) | BIT(8) | MTRR_VCNT;
@@ -477,7 +476,6 @@ static const char *check_record(struct domain *d, const descriptor_t *desc, cons
 static void load_cpu(struct vcpu *v, const struct hvm_hw_cpu *c, uint64_t host_tsc)
 {
 	struct hvm_vcpu *h = v->hvm;
-	struct vmcb *b = svm_vmcb(v);
 	uint8_t *fpu = h->fpu;
 
 	hvm_reset(v);
@@ -492,7 +490,7 @@ static void load_cpu(struct vcpu *v, const struct hvm_hw_cpu *c, uint64_t host_t
 	FOR_GPRS(LOAD)
 #undef LOAD
 	v->regs.rflags |= 2;
-#define LOAD(field, name) b->name = c->field;
+#define LOAD(field, reg) vendor_set(v, reg, c->field);
 	FOR_MSRS(LOAD)
 #undef LOAD
 	hvm_set_efer(v, c->msr_efer);
@@ -506,7 +504,7 @@ static void load_cpu(struct vcpu *v, const struct hvm_hw_cpu *c, uint64_t host_t
 	h->dr[3] = c->dr3;
 	h->debug_used = (c->dr7 & 0xff) || c->dr0 || c->dr1 || c->dr2 || c->dr3;
 	if (h->debug_used)
-		svm_allow_debug_registers(v);
+		vendor_allow_debug_registers(v);
 	h->msr_tsc_aux = c->msr_tsc_aux;
 	tsc_set(v, c->tsc, host_tsc);
 	h->inject.vector = c->pending_valid ? c->pending_vector : EVENT_NONE;
@@ -521,7 +519,7 @@ static void load_mtrr(struct vcpu *v, const struct hvm_hw_mtrr *m)
 {
 	struct hvm_vcpu *h = v->hvm;
 
-	svm_vmcb(v)->g_pat = m->msr_pat_cr;
+	vendor_set(v, REG_PAT, m->msr_pat_cr);
 	memcpy(h->mtrr_var, m->msr_mtrr_var, sizeof(h->mtrr_var));
 	memcpy(h->mtrr_fixed, m->msr_mtrr_fixed, sizeof(h->mtrr_fixed));
 	h->mtrr_def_type = m->msr_mtrr_def_type;
@@ -613,7 +611,7 @@ static void follow_tsc(struct domain *d)
 		if (v->initialised || !first)
 			continue;
 		v->hvm->tsc_offset = first->hvm->tsc_offset;
-		svm_set_tsc_offset(v, v->hvm->tsc_offset);
+		vendor_set_tsc_offset(v, v->hvm->tsc_offset);
 	}
 }
 

@@ -197,7 +197,7 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 		do_rdmsr(v, e);
 		break;
 	case EXIT_WINDOW:
-		svm_nmi_done(v);
+		vendor_window(v);
 		break;
 	case EXIT_RDTSC:
 		do_rdtsc(v, e);
@@ -215,10 +215,14 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 	case EXIT_CR_WRITE:
 		do_cr_write(v, e);
 		break;
+	case EXIT_CR_READ:
+		*insn_gpr(v, e->gpr) = hvm_get_cr(v, e->cr);
+		hvm_advance(v, e->length);
+		break;
 	case EXIT_DR:
 		v->hvm->debug_used = true;
 		port_dr_restore(v->hvm->dr);
-		svm_allow_debug_registers(v);
+		vendor_allow_debug_registers(v);
 		break;
 	case EXIT_MONITOR:
 	case EXIT_UD:

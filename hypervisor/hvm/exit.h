@@ -12,7 +12,7 @@ struct vcpu;
 enum exit_kind {
 	EXIT_NONE,	/* nothing to do (host interrupt: handled by port_poll) */
 	EXIT_INTERRUPT, /* a physical interrupt or NMI */
-	EXIT_WINDOW,	/* the guest can take an interrupt now */
+	EXIT_WINDOW,	/* SVM: IRET of an NMI handler; VMX: the guest can take an interrupt or NMI now */
 	EXIT_EXCEPTION, /* vector, error_code, addr (for #PF) */
 	EXIT_CPUID,
 	EXIT_RDMSR,
@@ -22,6 +22,7 @@ enum exit_kind {
 	EXIT_IO,       /* port, size, in, string, rep, seg, addr_size */
 	EXIT_NPF,      /* nested page fault: gpa, write, exec, present */
 	EXIT_CR_WRITE, /* cr, gpr when decoded */
+	EXIT_CR_READ,  /* CR8 alone: cr, gpr */
 	EXIT_DR,
 	EXIT_XSETBV,
 	EXIT_RDTSC, /* aux */
@@ -53,7 +54,7 @@ struct exit {
 	gpa_t gpa;
 	gva_t addr;	   /* linear address when reported (#PF, EPT) */
 	uint64_t next_rip; /* EXIT_IO on SVM (EXITINFO2); 0 = unknown */
-	/* An event whose delivery this exit interrupted; must be delivered again. valid bit 31, as EXITINTINFO. */
+	/* An event whose delivery this exit interrupted and that nobody offers anew; valid bit 31, as EXITINTINFO. */
 	uint64_t
 		interrupted; /* SVM format (vmx_decode translates): vector | type << 8 | ev << 11 | valid << 31 | err << 32 */
 };

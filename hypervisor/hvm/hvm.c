@@ -13,9 +13,9 @@
 #include "hvm/cpuid.h"
 #include "hvm/io.h"
 #include "hvm/msr.h"
+#include "hvm/offer.h"
 #include "hvm/run.h"
 #include "hvm/vendor.h"
-#include "hvm/vmcb.h"
 #include "hvm/vpci.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
@@ -42,6 +42,8 @@
 #define ATTR_DATA32 0x0c93u
 #define ATTR_LDT    0x0082u
 #define ATTR_TSS    0x008bu
+#define ATTR_LONG   BIT(9)
+#define ATTR_BIG    BIT(10)
 
 /* --- life --- */
 
@@ -87,7 +89,7 @@ int guest_vcpu_init(struct vcpu *v)
 	v->hvm = h;
 	h->fpu = heap_alloc_pages(0);
 	if (h->fpu)
-		rc = svm_vcpu_init(v);
+		rc = vendor_vcpu_init(v);
 	if (rc) {
 		guest_vcpu_destroy(v);
 		return rc;
@@ -102,7 +104,7 @@ void guest_vcpu_destroy(struct vcpu *v)
 	struct hvm_vcpu *h = v->hvm;
 
 	timer_kill(&h->lapic.timer);
-	svm_vcpu_destroy(v);
+	vendor_vcpu_destroy(v);
 	if (h->fpu)
 		heap_free_pages(h->fpu, 0);
 	heap_free(h, sizeof(*h));
@@ -121,23 +123,22 @@ static void set_flat(struct vcpu *v, enum seg s, uint16_t sel, uint16_t attr, ui
 void hvm_reset(struct vcpu *v)
 {
 	struct hvm_vcpu *h = v->hvm;
-	struct vmcb *c = svm_vmcb(v);
-
 	memset(&v->regs, 0, sizeof(v->regs));
 	for (enum seg s = SEG_ES; s <= SEG_GS; s++)
 		set_flat(v, s, 0, ATTR_DATA16, 0xffff);
-	c->seg[SEG_CS] = (struct segment){ .sel = 0xf000, .attr = ATTR_CODE16, .limit = 0xffff, .base = 0xffff0000 };
+	hvm_set_segment(v, SEG_CS, &(struct segment){ 0xf000, ATTR_CODE16, 0xffff, 0xffff0000 });
 	set_flat(v, SEG_GDTR, 0, 0, 0xffff);
 	set_flat(v, SEG_IDTR, 0, 0, 0xffff);
 	set_flat(v, SEG_LDTR, 0, ATTR_LDT, 0xffff);
 	set_flat(v, SEG_TR, 0, ATTR_TSS, 0xffff);
-	c->cpl = 0;
-	c->efer = EFER_SVME;
-	c->cr0 = CR0_ET | CR0_CD | CR0_NW;
-	c->cr2 = c->cr3 = c->cr4 = 0;
-	c->dr6 = 0xffff0ff0;
-	c->dr7 = 0x400;
-	c->shadow = 0;
+	hvm_set_efer(v, 0);
+	hvm_set_cr(v, 0, CR0_ET | CR0_CD | CR0_NW);
+	hvm_set_cr(v, 2, 0);
+	hvm_set_cr(v, 3, 0);
+	hvm_set_cr(v, 4, 0);
+	vendor_set(v, REG_DR6, 0xffff0ff0);
+	vendor_set(v, REG_DR7, 0x400);
+	vendor_set(v, REG_SHADOW, 0);
 	v->regs.rflags = 2;
 	v->regs.rip = 0xfff0;
 	v->regs.rdx = 0x600;
@@ -147,15 +148,14 @@ void hvm_reset(struct vcpu *v)
 	h->xcr0 = 1;
 	port_fpu_init(h->fpu);
 	h->loaded_on = 0;
-	svm_flush_tlb(v);
+	vendor_flush_nested(v);
 }
 
 void hvm_sipi(struct vcpu *v, uint8_t vector)
 {
 	hvm_reset(v);
-	svm_vmcb(v)->seg[SEG_CS] = (struct segment){
-		.sel = (uint16_t)(vector << 8), .attr = ATTR_CODE16, .limit = 0xffff, .base = (uint64_t)vector << 12
-	};
+	hvm_set_segment(v, SEG_CS,
+			&(struct segment){ (uint16_t)(vector << 8), ATTR_CODE16, 0xffff, (uint64_t)vector << 12 });
 	v->regs.rip = 0;
 	time_update_vcpu(v);
 	__atomic_store_n(&v->initialised, true, __ATOMIC_RELEASE);
@@ -168,7 +168,7 @@ void hvm_start_pvh(struct vcpu *v, uint32_t eip, uint32_t ebx)
 		set_flat(v, s, 0, ATTR_DATA32, ~0u);
 	set_flat(v, SEG_CS, 0, ATTR_CODE32, ~0u);
 	set_flat(v, SEG_TR, 0, ATTR_TSS, 0x67);
-	svm_vmcb(v)->cr0 = CR0_PE | CR0_ET;
+	hvm_set_cr(v, 0, CR0_PE | CR0_ET);
 	v->regs.rdx = 0;
 	v->regs.rip = eip;
 	v->regs.rbx = ebx;
@@ -183,10 +183,17 @@ static bool segment_ok(const struct segment *g, bool code)
 	return !present || ((g->attr & 0x10) && (!code || (g->attr & 8)));
 }
 
+static void set_paging(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
+{
+	hvm_set_efer(v, efer);
+	hvm_set_cr(v, 4, cr4);
+	hvm_set_cr(v, 3, cr3);
+	hvm_set_cr(v, 0, cr0);
+}
+
 int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 {
 	struct segment cs, ds, ss, es, tr;
-	struct vmcb *c = svm_vmcb(v);
 
 	if (ctx->mode != VCPU_HVM_MODE_32B && ctx->mode != VCPU_HVM_MODE_64B)
 		return -EINVAL;
@@ -213,10 +220,7 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 					 .rdi = r->edi,
 					 .rip = r->eip,
 					 .rflags = r->eflags };
-		c->cr0 = r->cr0 | CR0_ET;
-		c->cr3 = r->cr3;
-		c->cr4 = r->cr4;
-		c->efer = r->efer | EFER_SVME;
+		set_paging(v, r->cr0, r->cr3, r->cr4, r->efer);
 	} else {
 		const struct vcpu_hvm_x86_64 *r = &ctx->cpu_regs.x86_64;
 
@@ -237,17 +241,13 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 					 .rdi = r->rdi,
 					 .rip = r->rip,
 					 .rflags = r->rflags };
-		c->cr0 = r->cr0 | CR0_ET;
-		c->cr3 = r->cr3;
-		c->cr4 = r->cr4;
-		c->efer = r->efer | EFER_SVME;
+		set_paging(v, r->cr0, r->cr3, r->cr4, r->efer);
 	}
-	c->seg[SEG_CS] = cs;
-	c->seg[SEG_DS] = ds;
-	c->seg[SEG_SS] = ss;
-	c->seg[SEG_ES] = es;
-	c->seg[SEG_TR] = tr;
-	c->cpl = ss.attr >> 5 & 3;
+	hvm_set_segment(v, SEG_CS, &cs);
+	hvm_set_segment(v, SEG_DS, &ds);
+	hvm_set_segment(v, SEG_SS, &ss);
+	hvm_set_segment(v, SEG_ES, &es);
+	hvm_set_segment(v, SEG_TR, &tr);
 	v->initialised = true;
 	return 0;
 }
@@ -256,34 +256,25 @@ int hvm_vcpu_start_context(struct vcpu *v, const struct vcpu_hvm_context *ctx)
 
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
-	*out = svm_vmcb(v)->seg[s];
-	if (s ==
-	    SEG_SS) /* SYSRET sets CPL but not SS.DPL on AMD's CPUs (APM vol. 3, SYSRET): the CPL counts, also in a saved image */
-		out->attr = (uint16_t)((out->attr & ~0x60u) | (svm_vmcb(v)->cpl & 3u) << 5);
+	VENDOR(get_segment(v, s, out));
 }
 
 void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
 {
-	struct vmcb *c = svm_vmcb(v);
-
-	c->seg[s] = *in;
-	if (s == SEG_SS)
-		c->cpl = in->attr >> 5 & 3;
+	VENDOR(set_segment(v, s, in));
 }
 
 uint64_t hvm_get_cr(struct vcpu *v, unsigned cr)
 {
-	const struct vmcb *c = svm_vmcb(v);
-
 	switch (cr) {
 	case 0:
-		return c->cr0;
+		return vendor_get(v, REG_CR0);
 	case 2:
-		return c->cr2;
+		return vendor_get(v, REG_CR2);
 	case 3:
-		return c->cr3;
+		return vendor_get(v, REG_CR3);
 	case 4:
-		return c->cr4;
+		return vendor_get(v, REG_CR4);
 	case 8:
 		return vlapic_get_tpr(v) >> 4;
 	}
@@ -292,20 +283,18 @@ uint64_t hvm_get_cr(struct vcpu *v, unsigned cr)
 
 void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
-	struct vmcb *c = svm_vmcb(v);
-
 	switch (cr) {
 	case 0:
-		c->cr0 = value | CR0_ET;
+		vendor_set(v, REG_CR0, value | CR0_ET);
 		break;
 	case 2:
-		c->cr2 = value;
-		break;
+		vendor_set(v, REG_CR2, value);
+		return;
 	case 3:
-		c->cr3 = value;
+		vendor_set(v, REG_CR3, value);
 		break;
 	case 4:
-		c->cr4 = value;
+		vendor_set(v, REG_CR4, value);
 		break;
 	case 8:
 		vlapic_set_tpr(v, (uint8_t)(value << 4));
@@ -313,48 +302,57 @@ void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value)
 	default:
 		panic("write of CR%u", cr);
 	}
-	svm_flush_tlb(v);
+	vendor_flush_linear(v);
 }
 
 uint64_t hvm_get_efer(struct vcpu *v)
 {
-	return svm_vmcb(v)->efer & ~EFER_SVME;
+	return vendor_get(v, REG_EFER) & ~EFER_SVME;
 }
 
 void hvm_set_efer(struct vcpu *v, uint64_t value)
 {
-	svm_vmcb(v)->efer = value | EFER_SVME;
-	svm_flush_tlb(v);
+	vendor_set(v, REG_EFER, vendor_vmx ? value : value | EFER_SVME);
+	vendor_flush_linear(v);
+}
+
+static bool is_64bit(struct vcpu *v)
+{
+	struct segment cs;
+
+	if (likely(!vendor_vmx))
+		return (svm_vmcb(v)->efer & EFER_LMA) && (svm_vmcb(v)->seg[SEG_CS].attr & ATTR_LONG);
+	vmx_get_segment(v, SEG_CS, &cs);
+	return (vmx_get(v, REG_EFER) & EFER_LMA) && (cs.attr & ATTR_LONG);
 }
 
 enum cpu_mode hvm_mode(struct vcpu *v)
 {
-	const struct vmcb *c = svm_vmcb(v);
+	struct segment cs;
 
-	if ((c->efer & EFER_LMA) && (c->seg[SEG_CS].attr & BIT(9)))
+	if (is_64bit(v))
 		return MODE_64;
-	if (!(c->cr0 & CR0_PE))
+	if (!(vendor_get(v, REG_CR0) & CR0_PE))
 		return MODE_REAL;
 	if (v->regs.rflags & FLAG_VM)
 		return MODE_V86;
-	return c->seg[SEG_CS].attr & BIT(10) ? MODE_32 : MODE_16;
+	hvm_get_segment(v, SEG_CS, &cs);
+	return cs.attr & ATTR_BIG ? MODE_32 : MODE_16;
 }
 
 unsigned hvm_cpl(struct vcpu *v)
 {
-	return svm_vmcb(v)->cpl;
+	return VENDOR(cpl(v));
 }
 
 void guest_paging_state(struct vcpu *v, struct guest_paging *out)
 {
-	const struct vmcb *c = svm_vmcb(v);
-
-	out->cr0 = c->cr0;
-	out->cr3 = c->cr3;
-	out->cr4 = c->cr4;
-	out->efer = c->efer;
+	out->cr0 = vendor_get(v, REG_CR0);
+	out->cr3 = vendor_get(v, REG_CR3);
+	out->cr4 = vendor_get(v, REG_CR4);
+	out->efer = vendor_get(v, REG_EFER);
 	out->rflags = v->regs.rflags;
-	out->cpl = c->cpl;
+	out->cpl = hvm_cpl(v);
 }
 
 /* --- injection --- */
@@ -373,7 +371,7 @@ void hvm_triple_fault(struct vcpu *v)
 		return;
 	}
 	log_err("domain %u (vcpu %u): triple fault", d->id, v->id);
-	svm_dump(v);
+	vendor_dump(v);
 	domain_shutdown(d, (uint8_t)d->params[HVM_PARAM_TRIPLE_FAULT_REASON]);
 }
 
@@ -414,28 +412,42 @@ void hvm_inject_ud(struct vcpu *v)
 /* Injection, unlike the CPU's own delivery, leaves DR7.GD set (APM vol. 2, 13.1.1.4 and 15.20). */
 void hvm_inject_db(struct vcpu *v)
 {
-	svm_vmcb(v)->dr7 &= ~(uint64_t)DR7_GD;
+	vendor_set(v, REG_DR7, vendor_get(v, REG_DR7) & ~(uint64_t)DR7_GD);
 	hvm_inject_exception(v, 1, false, 0);
 }
 
 void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code)
 {
-	svm_vmcb(v)->cr2 = addr;
+	vendor_set(v, REG_CR2, addr);
 	hvm_inject_exception(v, 14, true, code);
+}
+
+void hvm_redeliver(struct vcpu *v, uint64_t info)
+{
+	struct hvm_vcpu *h = v->hvm;
+	unsigned type = info >> EVENT_TYPE_SHIFT & 7, vector = (uint8_t)info;
+
+	if (h->inject.vector != EVENT_NONE)
+		return;
+	if (type == 4 ||
+	    (type == 3 && (vector == 3 || vector == 4))) /* INT n, INT3, INTO: the instruction runs again */
+		return;
+	h->inject.vector = (uint8_t)vector;
+	h->inject.type = (uint8_t)type;
+	h->inject.has_error = info & EVENT_HAS_ERROR;
+	h->inject.error = (uint32_t)(info >> 32);
 }
 
 void hvm_advance(struct vcpu *v, unsigned length)
 {
-	struct vmcb *c = svm_vmcb(v);
-
 	v->regs.rip += length;
 	if (unlikely(hvm_mode(v) != MODE_64))
 		v->regs.rip = (uint32_t)v->regs.rip;
-	c->shadow = 0;
+	vendor_set(v, REG_SHADOW, 0);
 	if (unlikely(v->regs.rflags & (FLAG_TF | FLAG_RF))) {
 		v->regs.rflags &= ~(uint64_t)FLAG_RF;
 		if (v->regs.rflags & FLAG_TF) { /* single step: the trap after the instruction */
-			c->dr6 |= DR6_BS;
+			vendor_set(v, REG_DR6, vendor_get(v, REG_DR6) | DR6_BS);
 			hvm_inject_db(v);
 		}
 	}
@@ -479,9 +491,14 @@ void guest_tlb_flush(struct domain *d)
 		__atomic_fetch_add(&d->hvm->tlb_gen, 1, __ATOMIC_SEQ_CST);
 }
 
+bool guest_uses_ept(void)
+{
+	return vendor_vmx;
+}
+
 void guest_dump(struct vcpu *v)
 {
-	svm_dump(v);
+	vendor_dump(v);
 }
 
 void guest_release_irqs(struct domain *d)
@@ -498,6 +515,8 @@ void guest_switch_out(struct vcpu *v)
 	port_fpu_save(h->fpu);
 	if (h->debug_used)
 		port_dr_save(h->dr);
+	if (vendor_vmx)
+		vmx_switch_out(v);
 	vlapic_leave(v);
 	run_left();
 }
@@ -505,10 +524,14 @@ void guest_switch_out(struct vcpu *v)
 void guest_switch_in(struct vcpu *v)
 {
 	struct hvm_vcpu *h = v->hvm;
+	bool held;
 
 	if (port_host_xcr0())
 		port_set_xcr0(h->xcr0);
-	if (run_entered(v))
+	held = run_entered(v);
+	if (vendor_vmx)
+		vmx_switch_in(v, held);
+	if (held)
 		return; /* this CPU idled since it ran v: all is as it was */
 	port_fpu_restore(h->fpu);
 	if (h->debug_used)

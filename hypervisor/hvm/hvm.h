@@ -22,14 +22,39 @@ struct segment {
 	uint64_t base;
 };
 
+/* Registers that the vendor's state holds; SHADOW: bit 0, interrupts wait for one more instruction. */
+enum hvm_reg {
+	REG_CR0,
+	REG_CR2,
+	REG_CR3,
+	REG_CR4,
+	REG_EFER,
+	REG_DR6,
+	REG_DR7,
+	REG_PAT,
+	REG_SHADOW,
+	REG_SYSENTER_CS,
+	REG_SYSENTER_ESP,
+	REG_SYSENTER_EIP,
+	REG_STAR,
+	REG_LSTAR,
+	REG_CSTAR,
+	REG_SFMASK,
+	REG_KERNEL_GS_BASE,
+};
+
 enum cpu_mode { MODE_REAL, MODE_V86, MODE_16, MODE_32, MODE_64 };
 
 #define EVENT_NONE 0xffu
 
 struct svm_vcpu; /* hvm/svm.c */
+struct vmx_vcpu; /* hvm/vmx.c */
 
 struct hvm_vcpu {
-	struct svm_vcpu *svm; /* vendor state, heap page(s) */
+	union { /* vendor state, heap page(s) */
+		struct svm_vcpu *svm;
+		struct vmx_vcpu *vmx;
+	};
 	struct vlapic lapic;
 	/* The exception or re-delivered event to inject at the next entry (at most one); vector EVENT_NONE: none. */
 	struct {
@@ -74,11 +99,11 @@ struct hvm_domain {
 	uint16_t pm_status, pm_enable, pm_control; /* ACPI PM block of guests (ports 0xb000..) */
 };
 
-/* --- registers in the vendor's state; current vCPU, or a paused one (hvm/regs.c or vendor) --- */
+/* --- registers in the vendor's state; current vCPU, or a paused one; more in hvm/vendor.h --- */
 void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out);
-void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in);
-uint64_t hvm_get_cr(struct vcpu *v, unsigned cr);	      /* 0, 2, 3, 4, 8 */
-void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value); /* no checks; cr.c checks for guests */
+void hvm_set_segment(struct vcpu *v, enum seg s, const struct segment *in); /* that of SS sets the CPL, too */
+uint64_t hvm_get_cr(struct vcpu *v, unsigned cr);			    /* 0, 2, 3, 4, 8 */
+void hvm_set_cr(struct vcpu *v, unsigned cr, uint64_t value);		    /* no checks; cr.c checks for guests */
 uint64_t hvm_get_efer(struct vcpu *v);
 void hvm_set_efer(struct vcpu *v, uint64_t value);
 enum cpu_mode hvm_mode(struct vcpu *v);
@@ -101,6 +126,7 @@ void hvm_inject_gp(struct vcpu *v);    /* #GP(0) */
 void hvm_inject_ud(struct vcpu *v);
 void hvm_inject_db(struct vcpu *v);			       /* DR6 says why already */
 void hvm_inject_pf(struct vcpu *v, gva_t addr, uint32_t code); /* sets CR2 */
+void hvm_redeliver(struct vcpu *v, uint64_t interrupted);      /* what an exit interrupted (struct exit) comes again */
 void hvm_advance(struct vcpu *v, unsigned length);	       /* past the instruction; drops interrupt shadow */
 /* Full architectural reset (INIT or power-on) / PVH-style start state set by context or builder. */
 void hvm_reset(struct vcpu *v);

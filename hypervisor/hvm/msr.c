@@ -1,6 +1,6 @@
 /*
- * hvm/msr.c: model-specific registers of a guest. Owns the MSR bitmap all domains share (APM vol. 2, 15.11): the few MSRs
- * that the VMCB switches with the guest do not exit. No locks.
+ * hvm/msr.c: model-specific registers of a guest. Owns the MSR bitmap all domains share: the few MSRs that the CPU
+ * switches with the guest do not exit. No locks.
  */
 #include "hvm/msr.h"
 
@@ -11,50 +11,51 @@
 #include "hvm/hvm.h"
 #include "hvm/tsc.h"
 #include "hvm/vendor.h"
-#include "hvm/vmcb.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
 #include "port/guest.h"
 #include "port/machine.h"
 #include "port/upcall.h"
 
-#define MSR_TSC		   0x10u
-#define MSR_PLATFORM_ID	   0x17u
-#define MSR_APIC_BASE	   0x1bu
-#define MSR_BIOS_SIGN	   0x8bu
-#define MSR_MTRR_CAP	   0xfeu
-#define MSR_SYSENTER_CS	   0x174u
-#define MSR_SYSENTER_ESP   0x175u
-#define MSR_SYSENTER_EIP   0x176u
-#define MSR_MCG_CAP	   0x179u
-#define MSR_MCG_STATUS	   0x17au
-#define MSR_MCG_CTL	   0x17bu
-#define MSR_DEBUGCTL	   0x1d9u
-#define MSR_MTRR_VAR0	   0x200u
-#define MSR_MTRR_FIX64K	   0x250u
-#define MSR_PAT		   0x277u
-#define MSR_MTRR_DEF_TYPE  0x2ffu
-#define MSR_MC0_CTL	   0x400u
-#define MSR_TSC_DEADLINE   0x6e0u
-#define MSR_X2APIC	   0x800u
-#define MSR_XEN_PAGE	   0x40000000u
-#define MSR_EFER	   0xc0000080u
-#define MSR_STAR	   0xc0000081u
-#define MSR_LSTAR	   0xc0000082u
-#define MSR_CSTAR	   0xc0000083u
-#define MSR_SFMASK	   0xc0000084u
-#define MSR_FS_BASE	   0xc0000100u
-#define MSR_GS_BASE	   0xc0000101u
-#define MSR_KERNEL_GS_BASE 0xc0000102u
-#define MSR_TSC_AUX	   0xc0000103u
-#define MSR_PERFEVTSEL0	   0xc0010000u
-#define MSR_SYSCFG	   0xc0010010u
-#define MSR_HWCR	   0xc0010015u
-#define MSR_NB_CFG	   0xc001001fu
-#define MSR_VM_CR	   0xc0010114u
-#define MSR_OSVW_ID	   0xc0010140u
-#define MSR_OSVW_STATUS	   0xc0010141u
-#define MSR_DE_CFG	   0xc0011029u
+#define MSR_TSC		    0x10u
+#define MSR_PLATFORM_ID	    0x17u
+#define MSR_APIC_BASE	    0x1bu
+#define MSR_FEATURE_CONTROL 0x3au
+#define MSR_BIOS_SIGN	    0x8bu
+#define MSR_MTRR_CAP	    0xfeu
+#define MSR_SYSENTER_CS	    0x174u
+#define MSR_SYSENTER_ESP    0x175u
+#define MSR_SYSENTER_EIP    0x176u
+#define MSR_MCG_CAP	    0x179u
+#define MSR_MCG_STATUS	    0x17au
+#define MSR_MCG_CTL	    0x17bu
+#define MSR_MISC_ENABLE	    0x1a0u
+#define MSR_DEBUGCTL	    0x1d9u
+#define MSR_MTRR_VAR0	    0x200u
+#define MSR_MTRR_FIX64K	    0x250u
+#define MSR_PAT		    0x277u
+#define MSR_MTRR_DEF_TYPE   0x2ffu
+#define MSR_MC0_CTL	    0x400u
+#define MSR_TSC_DEADLINE    0x6e0u
+#define MSR_X2APIC	    0x800u
+#define MSR_XEN_PAGE	    0x40000000u
+#define MSR_EFER	    0xc0000080u
+#define MSR_STAR	    0xc0000081u
+#define MSR_LSTAR	    0xc0000082u
+#define MSR_CSTAR	    0xc0000083u
+#define MSR_SFMASK	    0xc0000084u
+#define MSR_FS_BASE	    0xc0000100u
+#define MSR_GS_BASE	    0xc0000101u
+#define MSR_KERNEL_GS_BASE  0xc0000102u
+#define MSR_TSC_AUX	    0xc0000103u
+#define MSR_PERFEVTSEL0	    0xc0010000u
+#define MSR_SYSCFG	    0xc0010010u
+#define MSR_HWCR	    0xc0010015u
+#define MSR_NB_CFG	    0xc001001fu
+#define MSR_VM_CR	    0xc0010114u
+#define MSR_OSVW_ID	    0xc0010140u
+#define MSR_OSVW_STATUS	    0xc0010141u
+#define MSR_DE_CFG	    0xc0011029u
 
 #define MTRR_VARIABLE 8u
 #define MCE_BANKS     2u
@@ -67,13 +68,20 @@
 
 static uint8_t *bitmap;
 
-/* Two bits an MSR (read, write) in three ranges of 2 KiB. */
-static void allow(uint32_t msr)
+/* What SYSCALL uses: VMX does not switch these, so that writes of them are noted (hvm/vmx.c). */
+static bool is_syscall(uint32_t msr)
 {
-	uint32_t range = msr >= 0xc0010000 ? 2 : msr >= 0xc0000000 ? 1 : 0;
-	uint32_t bit = range * 2048 * 8 + (msr & 0x1fff) * 2;
+	return msr >= MSR_STAR && msr <= MSR_SFMASK;
+}
 
-	bitmap[bit / 8] &= (uint8_t) ~(3u << bit % 8);
+static bool canonical(uint64_t value)
+{
+	return (uint64_t)((int64_t)(value << 16) >> 16) == value;
+}
+
+static enum hvm_reg syscall_reg(uint32_t msr)
+{
+	return (enum hvm_reg)(REG_STAR + (msr - MSR_STAR));
 }
 
 int msr_init(void)
@@ -87,7 +95,7 @@ int msr_init(void)
 		return -ENOMEM;
 	memset(bitmap, 0xff, 2 * PAGE_SIZE);
 	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++)
-		allow(direct[i]);
+		vendor_msr_pass(bitmap, direct[i], !vendor_vmx || !is_syscall(direct[i]));
 	return 0;
 }
 
@@ -211,6 +219,12 @@ static bool read_rare(struct vcpu *v, uint32_t msr, uint64_t *value)
 	case MSR_TSC_AUX:
 		*value = v->hvm->msr_tsc_aux;
 		return cpuid_has(v->domain, 0x80000001, 3, 27);
+	case MSR_FEATURE_CONTROL: /* locked: no VMX for guests */
+		*value = 1;
+		return vendor_vmx;
+	case MSR_MISC_ENABLE: /* fast strings; no branch trace, no precise events */
+		*value = BIT(0) | BIT(11) | BIT(12);
+		return vendor_vmx;
 	}
 	return false;
 }
@@ -227,7 +241,7 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		*value = guest_tsc(v, port_tsc());
 		return true;
 	case MSR_PAT:
-		*value = svm_vmcb(v)->g_pat;
+		*value = vendor_get(v, REG_PAT);
 		return true;
 	}
 	return read_rare(v, msr, value);
@@ -261,6 +275,14 @@ static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
 		return mtrr_write(v->hvm, msr, value);
 	if (is_mce(msr))
 		return (msr & 3) == 0 || !value;
+	if (is_syscall(msr)) {
+		if ((msr == MSR_LSTAR || msr == MSR_CSTAR) && !canonical(value))
+			return false;
+		vendor_set(v, syscall_reg(msr), msr == MSR_SFMASK ? (uint32_t)value : value);
+		return true;
+	}
+	if (msr == MSR_MISC_ENABLE)
+		return vendor_vmx;
 	if ((msr >= MSR_PERFEVTSEL0 && msr < MSR_PERFEVTSEL0 + 8) || msr == MSR_NB_CFG || msr == MSR_HWCR ||
 	    msr == MSR_DEBUGCTL || msr == MSR_MCG_STATUS || msr == MSR_MCG_CTL || msr == MSR_DE_CFG ||
 	    msr == MSR_BIOS_SIGN)
@@ -286,7 +308,7 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_PAT:
 		if (!pat_ok(value))
 			return false;
-		svm_vmcb(v)->g_pat = value;
+		vendor_set(v, REG_PAT, value);
 		return true;
 	case MSR_XEN_PAGE:
 		return hypercall_page(v, value);

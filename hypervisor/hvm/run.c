@@ -33,13 +33,13 @@ static struct place {
 
 int run_init(void)
 {
-	int rc = svm_init();
+	int rc = vendor_init();
 
 	if (rc)
 		return rc;
 	cpuid_init();
 	rc = msr_init();
-	return rc ? rc : svm_cpu_init(port_cpu());
+	return rc ? rc : vendor_cpu_init(port_cpu());
 }
 
 /* --- who runs where --- */
@@ -122,7 +122,7 @@ static void prepare(struct vcpu *v)
 	gen = __atomic_load_n(&d->hvm->tlb_gen, __ATOMIC_ACQUIRE);
 	if (v->hvm->tlb_gen != gen) {
 		v->hvm->tlb_gen = gen;
-		svm_flush_tlb(v);
+		vendor_flush_nested(v);
 		__atomic_store_n(&places[port_cpu()].seen, gen, __ATOMIC_RELEASE);
 	}
 	p2m_flush_some(d);
@@ -144,7 +144,7 @@ _Static_assert(PERFC_hypercalls - PERFC_exit_NONE == EXIT_UNKNOWN + 1, "one for 
 static void run_traced(struct vcpu *v, struct exit *e)
 {
 	TRACE(TRC_HVM_VMENTRY);
-	svm_run(v, e);
+	vendor_run(v, e);
 	TRACE(TRC_HVM_VMEXIT64, (uint32_t)e->reason, (uint32_t)v->regs.rip, (uint32_t)(v->regs.rip >> 32));
 	trace_notify();
 }
@@ -159,7 +159,7 @@ static void run_once(struct vcpu *v, uint32_t *exits)
 	if (unlikely(trace_events))
 		run_traced(v, &e);
 	else
-		svm_run(v, &e);
+		vendor_run(v, &e);
 	exits[e.kind]++;
 	/* After an exception too: one that comes back at every entry would keep interrupts out. */
 	if (e.kind == EXIT_INTERRUPT || e.kind == EXIT_EXCEPTION) {
@@ -167,7 +167,7 @@ static void run_once(struct vcpu *v, uint32_t *exits)
 		deferred_work();
 	}
 	if (e.interrupted >> 31 & 1)
-		svm_redeliver(v, e.interrupted);
+		hvm_redeliver(v, e.interrupted);
 	exit_handle(v, &e);
 }
 
@@ -203,7 +203,7 @@ _Noreturn void upcall_cpu_main(void)
 {
 	unsigned cpu = port_cpu();
 
-	if (svm_cpu_init(cpu)) {
+	if (vendor_cpu_init(cpu)) {
 		log_err("CPU %u cannot run guests: it is offline for good", cpu);
 		if (sched_cpu_fail(cpu))
 			panic("a vCPU is bound to CPU %u", cpu);

@@ -3,13 +3,13 @@
  * Locks: none; a VMCB is touched only by the CPU that runs its vCPU, or while the vCPU is paused.
  *
  * External interrupts are offered through the virtual interrupt fields (V_IRQ): the CPU takes the vector when the guest
- * can. It was taken when V_IRQ is clear at the exit and no delivery was interrupted; only then does the local APIC model
- * move it from IRR to ISR. So a vector whose delivery faulted simply stays pending.
+ * can. It was taken when V_IRQ is clear at the exit (hvm/offer.h).
  */
 #include "core/frame.h"
 #include "core/heap.h"
 #include "core/log.h"
 #include "hvm/asid.h"
+#include "hvm/offer.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcb.h"
 #include "lib/lib.h"
@@ -25,14 +25,12 @@
 #define SVM_PAUSE_FILTER   BIT(10)
 #define SVM_VGIF	   BIT(16)
 #define EFER_SVME	   BIT(12)
-#define NO_VECTOR	   (-1)
 
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
 	struct asid_vcpu asid;
-	int offered;	     /* vector in V_IRQ at the last entry, or NO_VECTOR */
-	bool offered_direct; /* it came from the callback vector, not from the local APIC */
+	struct offer offer; /* in V_IRQ at the last entry */
 };
 
 struct svm_features svm_features;
@@ -42,18 +40,6 @@ int svm_init(void)
 {
 	uint32_t r[4];
 
-	port_cpuid(0x80000000, 0, r);
-	if (r[0] < CPUID_SVM) {
-		log_err("this CPU has no AMD SVM (CPUID leaf 0x8000000a is missing); Gossamer needs SVM with nested "
-			"paging "
-			"(QEMU: a CPU model with +svm,+npt)");
-		return -ENODEV;
-	}
-	port_cpuid(0x80000001, 0, r);
-	if (!(r[2] & BIT(2))) {
-		log_err("this CPU has no AMD SVM; enable it in the firmware (or give QEMU a CPU model with +svm)");
-		return -ENODEV;
-	}
 	port_cpuid(CPUID_SVM, 0, r);
 	svm_features = (struct svm_features){
 		.npt = r[3] & SVM_NPT,
@@ -130,7 +116,6 @@ int svm_vcpu_init(struct vcpu *v)
 		return -ENOMEM;
 	}
 	s->vmcb_pa = port_direct_mfn(s->vmcb).n << PAGE_SHIFT;
-	s->offered = NO_VECTOR;
 	program_controls(v, s->vmcb);
 	v->hvm->svm = s;
 	svm_trap_tsc(v, v->domain->hvm->tsc_emulated);
@@ -148,7 +133,13 @@ void svm_vcpu_destroy(struct vcpu *v)
 	v->hvm->svm = NULL;
 }
 
-void svm_flush_tlb(struct vcpu *v)
+void svm_flush_linear(struct vcpu *v)
+{
+	asid_forget(&v->hvm->svm->asid);
+}
+
+/* An ASID's entries come from both tables, so a new one forgets both. */
+void svm_flush_nested(struct vcpu *v)
 {
 	asid_forget(&v->hvm->svm->asid);
 }
@@ -158,6 +149,28 @@ void svm_flush_tlb(struct vcpu *v)
 struct vmcb *svm_vmcb(struct vcpu *v)
 {
 	return v->hvm->svm->vmcb;
+}
+
+void svm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
+{
+	*out = svm_vmcb(v)->seg[s];
+	if (s ==
+	    SEG_SS) /* SYSRET sets CPL but not SS.DPL on AMD's CPUs (APM vol. 3, SYSRET): the CPL counts, also in a saved image */
+		out->attr = (uint16_t)((out->attr & ~0x60u) | (svm_vmcb(v)->cpl & 3u) << 5);
+}
+
+void svm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	c->seg[s] = *in;
+	if (s == SEG_SS)
+		c->cpl = in->attr >> 5 & 3;
+}
+
+unsigned svm_cpl(struct vcpu *v)
+{
+	return svm_vmcb(v)->cpl;
 }
 
 /* --- entry --- */
@@ -183,20 +196,13 @@ static void program_event(struct hvm_vcpu *h, struct vmcb *c)
 
 static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 {
-	int vector = vlapic_pending(v);
 	uint64_t vintr = VINTR_MASKING | (vlapic_get_tpr(v) >> 4);
 
-	s->offered_direct = false;
-	if (unlikely(v->domain->hvm->callback_vector) && v->info->evtchn_upcall_pending && !v->hvm->upcall_vector) {
-		vector = v->domain->hvm->callback_vector;
-		s->offered_direct = true;
-	} else if (vector != NO_VECTOR) {
-		vlapic_offer(v, (uint8_t)vector);
-	}
-	s->offered = vector;
-	if (vector != NO_VECTOR)
-		vintr |=
-			VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT | (uint64_t)vector << VINTR_VECTOR_SHIFT;
+	s->offer = offer_find(v);
+	offer_make(v, &s->offer);
+	if (s->offer.vector != NO_VECTOR)
+		vintr |= VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT |
+			 (uint64_t)s->offer.vector << VINTR_VECTOR_SHIFT;
 	c->vintr = vintr;
 }
 
@@ -228,13 +234,7 @@ void svm_run(struct vcpu *v, struct exit *e)
 	v->regs.rip = c->rip;
 	v->regs.rflags = c->rflags;
 	svm_decode(c, e);
-	/* Taken for good only if the exit did not interrupt its delivery. */
-	if (s->offered == NO_VECTOR || s->offered_direct)
-		return;
-	if (!(c->vintr & VINTR_IRQ) && !((e->interrupted & EVENT_VALID) && !(e->interrupted >> EVENT_TYPE_SHIFT & 7)))
-		vlapic_ack(v, (uint8_t)s->offered);
-	else
-		vlapic_retract(v, (uint8_t)s->offered);
+	offer_settle(v, &s->offer, !(c->vintr & VINTR_IRQ), e);
 }
 
 /* --- decode: pure --- */
@@ -349,27 +349,21 @@ void svm_allow_debug_registers(struct vcpu *v)
 	svm_vmcb(v)->dr_read = svm_vmcb(v)->dr_write = 0;
 }
 
-void svm_nmi_done(struct vcpu *v)
+/* The handler of an NMI is at its IRET: after that the next one may come. */
+void svm_window(struct vcpu *v)
 {
 	svm_vmcb(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
 	v->hvm->nmi_iret = true; /* the exit comes before the IRET: an NMI now would find the handler's stack in use */
 	v->hvm->nmi_iret_rip = v->regs.rip;
 }
 
-/* Re-delivers what the exit interrupted, unless something else is to be injected already or it is offered anew anyway. */
-void svm_redeliver(struct vcpu *v, uint64_t info)
+/* Two bits an MSR (read, write) in three ranges of 2 KiB (APM vol. 2, 15.11). */
+void svm_msr_pass(uint8_t *bitmap, uint32_t msr, bool writes)
 {
-	unsigned type = info >> EVENT_TYPE_SHIFT & 7, vector = (uint8_t)info;
+	uint32_t range = msr >= 0xc0010000 ? 2 : msr >= 0xc0000000 ? 1 : 0;
+	uint32_t bit = range * 2048 * 8 + (msr & 0x1fff) * 2;
 
-	if ((type == 0 && (int)vector == v->hvm->svm->offered) || v->hvm->inject.vector != EVENT_NONE)
-		return;
-	if (type == 4 ||
-	    (type == 3 && (vector == 3 || vector == 4))) /* INT n, INT3, INTO: the instruction runs again */
-		return;
-	v->hvm->inject.vector = (uint8_t)vector;
-	v->hvm->inject.type = (uint8_t)type;
-	v->hvm->inject.has_error = info & EVENT_HAS_ERROR;
-	v->hvm->inject.error = (uint32_t)(info >> 32);
+	bitmap[bit / 8] &= (uint8_t) ~((writes ? 3u : 1u) << bit % 8);
 }
 
 void svm_dump(struct vcpu *v)

@@ -29,7 +29,7 @@ uint64_t tsc_host(struct vcpu *v, uint64_t guest)
 void tsc_set(struct vcpu *v, uint64_t value, uint64_t host_tsc)
 {
 	v->hvm->tsc_offset = value - scaled(host_tsc, v->domain->hvm->tsc_rate);
-	svm_set_tsc_offset(v, v->hvm->tsc_offset);
+	vendor_set_tsc_offset(v, v->hvm->tsc_offset);
 }
 
 bool guest_tsc_scale(struct vcpu *v, uint32_t *mul, int8_t *shift)
@@ -66,7 +66,7 @@ void tsc_set_mode(struct domain *d, uint32_t mode, uint32_t khz)
 	d->tsc_mode = mode;
 	d->tsc_khz = other ? khz : (uint32_t)host;
 	for_each_vcpu (d, v) {
-		svm_set_tsc_offset(v, v->hvm->tsc_offset);
-		svm_trap_tsc(v, d->hvm->tsc_emulated);
+		vendor_set_tsc_offset(v, v->hvm->tsc_offset);
+		vendor_trap_tsc(v, d->hvm->tsc_emulated);
 	}
 }

@@ -93,10 +93,6 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define VINTR_MASKING	   BIT(24)
 #define VINTR_VECTOR_SHIFT 32
 
-#define EVENT_VALID	 BIT(31)
-#define EVENT_HAS_ERROR	 BIT(11)
-#define EVENT_TYPE_SHIFT 8
-
 #define TLB_FLUSH_ALL	1u
 #define TLB_FLUSH_GUEST 3u
 

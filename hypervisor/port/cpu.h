@@ -29,4 +29,27 @@ bool port_svm_on(uint64_t hsave_pa);
  */
 void port_svm_enter(uint64_t vmcb_pa, uint64_t *regs);
 
+/* --- Intel VMX (SDM vol. 3, 24 and 30) --- */
+
+/* CR4.VMXE and VMXON with a region of one frame that starts with the revision. False: locked off by the firmware. */
+bool port_vmx_on(uint64_t region_pa);
+void port_vmclear(uint64_t vmcs_pa);
+void port_vmptrld(uint64_t vmcs_pa); /* what follows works on that one */
+uint64_t port_vmread(uint32_t field);
+void port_vmwrite(uint32_t field, uint64_t value);
+void port_vmx_host_state(void); /* the fields that an exit loads, for this CPU */
+void port_invept(uint64_t type, uint64_t eptp);
+void port_invvpid(uint64_t type, uint16_t vpid);
+/*
+ * VMLAUNCH, or VMRESUME when launched; guest general registers except rsp are exchanged with regs (order of struct regs).
+ * Interrupts off before and after; a physical interrupt that ended the stay is taken by the next port_poll(). False: the
+ * CPU refused the VMCS as a whole (VM-instruction error).
+ */
+bool port_vmx_enter(uint64_t *regs, bool launched);
+void port_nmi(void); /* the NMI that ended a stay in the guest is handled as if it had come here */
+uint64_t port_cr2_get(void);
+void port_cr2_set(uint64_t value);
+uint64_t port_dr6_get(void);
+void port_dr6_set(uint64_t value);
+
 #endif

@@ -13,6 +13,7 @@
 #include "core/trace.h"
 #include "core/guestmem.h"
 #include "hvm/tsc.h"
+#include "hvm/vendor.h"
 #include "port/machine.h"
 #include "port/upcall.h"
 
@@ -373,4 +374,105 @@ WEAK struct domain *trace_owner(void)
 WEAK int trace_get_frame(mfn_t m, bool *writable)
 {
 	return -EINVAL;
+}
+
+/* --- hvm/vendor.h: AMD's backend unless a test says otherwise, and it does nothing --- */
+
+WEAK bool vendor_vmx;
+
+#define FAKE_VENDOR(x)                                                                    \
+	WEAK int x##_init(void)                                                           \
+	{                                                                                 \
+		return 0;                                                                 \
+	}                                                                                 \
+	WEAK int x##_cpu_init(unsigned cpu)                                               \
+	{                                                                                 \
+		return 0;                                                                 \
+	}                                                                                 \
+	WEAK int x##_vcpu_init(struct vcpu *v)                                            \
+	{                                                                                 \
+		return 0;                                                                 \
+	}                                                                                 \
+	WEAK void x##_vcpu_destroy(struct vcpu *v)                                        \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_flush_linear(struct vcpu *v)                                        \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_flush_nested(struct vcpu *v)                                        \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_run(struct vcpu *v, struct exit *e)                                 \
+	{                                                                                 \
+		abort();                                                                  \
+	}                                                                                 \
+	WEAK void x##_dump(struct vcpu *v)                                                \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_get_segment(struct vcpu *v, enum seg s, struct segment *out)        \
+	{                                                                                 \
+		abort();                                                                  \
+	}                                                                                 \
+	WEAK void x##_set_segment(struct vcpu *v, enum seg s, const struct segment *in)   \
+	{                                                                                 \
+		abort();                                                                  \
+	}                                                                                 \
+	WEAK unsigned x##_cpl(struct vcpu *v)                                             \
+	{                                                                                 \
+		abort();                                                                  \
+	}                                                                                 \
+	WEAK void x##_set_tsc_offset(struct vcpu *v, uint64_t offset)                     \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_trap_tsc(struct vcpu *v, bool on)                                   \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_allow_debug_registers(struct vcpu *v)                               \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_window(struct vcpu *v)                                              \
+	{                                                                                 \
+	}                                                                                 \
+	WEAK void x##_msr_pass(uint8_t *bitmap, uint32_t msr, bool writes)                \
+	{                                                                                 \
+	}
+
+FAKE_VENDOR(svm)
+FAKE_VENDOR(vmx)
+
+WEAK int vendor_init(void)
+{
+	return 0;
+}
+
+WEAK struct vmcb *svm_vmcb(struct vcpu *v)
+{
+	abort();
+}
+
+WEAK uint64_t vmx_get(struct vcpu *v, enum hvm_reg r)
+{
+	abort();
+}
+
+WEAK void vmx_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
+{
+	abort();
+}
+
+WEAK void vmx_switch_in(struct vcpu *v, bool held)
+{
+}
+
+WEAK void vmx_switch_out(struct vcpu *v)
+{
+}
+
+WEAK void hvm_redeliver(struct vcpu *v, uint64_t interrupted)
+{
+}
+
+WEAK bool guest_uses_ept(void)
+{
+	return false;
 }

@@ -187,7 +187,7 @@ void guest_switch_out(struct vcpu *v)
 	run_left();
 }
 
-void svm_flush_tlb(struct vcpu *v)
+void svm_flush_nested(struct vcpu *v)
 {
 }
 
@@ -196,20 +196,6 @@ void svm_run(struct vcpu *v, struct exit *e)
 	look_at_clock();
 	e->kind = EXIT_INTERRUPT;
 	e->interrupted = 0;
-}
-
-void svm_redeliver(struct vcpu *v, uint64_t interrupted)
-{
-}
-
-int svm_init(void)
-{
-	return 0;
-}
-
-int svm_cpu_init(unsigned cpu)
-{
-	return 0;
 }
 
 void console_work(void)

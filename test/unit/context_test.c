@@ -39,17 +39,9 @@ void hvm_set_efer(struct vcpu *c, uint64_t value)
 	svm_vmcb(c)->efer = value;
 }
 
-void svm_trap_tsc(struct vcpu *c, bool on)
-{
-}
-
 void svm_set_tsc_offset(struct vcpu *c, uint64_t offset)
 {
 	vmcb_tsc_offset[c->id] = offset;
-}
-
-void svm_allow_debug_registers(struct vcpu *c)
-{
 }
 
 uint64_t port_host_xcr0(void)

@@ -23,6 +23,9 @@
 
 #define WEAK	    __attribute__((weak))
 #define FAKE_VCPUS  4
+#ifndef FAKE_VMCB
+#define FAKE_VMCB /* WEAK where hvm/svm.c is linked */
+#endif
 
 static struct domain fake_domain;
 static struct hvm_domain fake_hvm;
@@ -73,7 +76,7 @@ static inline void fake_taken(struct vcpu *v, uint8_t vector)
 
 /* --- vendor --- */
 
-WEAK struct vmcb *svm_vmcb(struct vcpu *v)
+FAKE_VMCB struct vmcb *svm_vmcb(struct vcpu *v)
 {
 	return &fake_vmcb[v->id];
 }

@@ -67,7 +67,7 @@ void guest_switch_in(struct vcpu *v)
 	run_entered(v);
 }
 
-void svm_flush_tlb(struct vcpu *v)
+void svm_flush_nested(struct vcpu *v)
 {
 	if (v->domain == &domain)
 		tlb = __atomic_load_n(&page, __ATOMIC_SEQ_CST);
@@ -86,20 +86,6 @@ void svm_run(struct vcpu *v, struct exit *e)
 			sched_yield();
 	}
 	__atomic_fetch_add(&entries, 1, __ATOMIC_RELAXED);
-}
-
-void svm_redeliver(struct vcpu *v, uint64_t interrupted)
-{
-}
-
-int svm_init(void)
-{
-	return 0;
-}
-
-int svm_cpu_init(unsigned cpu)
-{
-	return 0;
 }
 
 int sched_cpu_fail(unsigned cpu)

@@ -1,0 +1,203 @@
+/* Fields of the virtual machine control structure, controls and exit reasons (SDM vol. 3, appendices A, B and C). */
+#ifndef HVM_VMCS_H
+#define HVM_VMCS_H
+
+#include "lib/types.h"
+
+enum vmcs_field {
+	VMCS_VPID = 0x0000,
+	VMCS_GUEST_SELECTOR = 0x0800, /* + 2 * enum vmcs_seg */
+	VMCS_HOST_SELECTOR = 0x0c00,  /* ES CS SS DS FS GS TR */
+	VMCS_IO_BITMAP_A = 0x2000,
+	VMCS_IO_BITMAP_B = 0x2002,
+	VMCS_MSR_BITMAP = 0x2004,
+	VMCS_TSC_OFFSET = 0x2010,
+	VMCS_EPTP = 0x201a,
+	VMCS_GPA = 0x2400,
+	VMCS_LINK = 0x2800,
+	VMCS_GUEST_DEBUGCTL = 0x2802,
+	VMCS_GUEST_PAT = 0x2804,
+	VMCS_GUEST_EFER = 0x2806,
+	VMCS_GUEST_PDPTE = 0x280a, /* + 2 * n */
+	VMCS_HOST_PAT = 0x2c00,
+	VMCS_HOST_EFER = 0x2c02,
+	VMCS_PIN = 0x4000,
+	VMCS_PRIMARY = 0x4002,
+	VMCS_EXCEPTIONS = 0x4004,
+	VMCS_PF_MASK = 0x4006,
+	VMCS_PF_MATCH = 0x4008,
+	VMCS_CR3_TARGETS = 0x400a,
+	VMCS_EXIT = 0x400c,
+	VMCS_EXIT_STORES = 0x400e,
+	VMCS_EXIT_LOADS = 0x4010,
+	VMCS_ENTRY = 0x4012,
+	VMCS_ENTRY_LOADS = 0x4014,
+	VMCS_ENTRY_EVENT = 0x4016,
+	VMCS_ENTRY_ERROR = 0x4018,
+	VMCS_ENTRY_LENGTH = 0x401a,
+	VMCS_SECONDARY = 0x401e,
+	VMCS_PLE_GAP = 0x4020,
+	VMCS_PLE_WINDOW = 0x4022,
+	VMCS_INSTRUCTION_ERROR = 0x4400,
+	VMCS_REASON = 0x4402,
+	VMCS_EXIT_EVENT = 0x4404,
+	VMCS_EXIT_ERROR = 0x4406,
+	VMCS_IDT_EVENT = 0x4408,
+	VMCS_IDT_ERROR = 0x440a,
+	VMCS_LENGTH = 0x440c,
+	VMCS_INSTRUCTION = 0x440e,
+	VMCS_GUEST_LIMIT = 0x4800,
+	VMCS_GUEST_RIGHTS = 0x4814,
+	VMCS_BLOCKING = 0x4824,
+	VMCS_ACTIVITY = 0x4826,
+	VMCS_GUEST_SYSENTER_CS = 0x482a,
+	VMCS_HOST_SYSENTER_CS = 0x4c00,
+	VMCS_CR0_MASK = 0x6000,
+	VMCS_CR4_MASK = 0x6002,
+	VMCS_CR0_SHADOW = 0x6004,
+	VMCS_CR4_SHADOW = 0x6006,
+	VMCS_QUALIFICATION = 0x6400,
+	VMCS_LINEAR = 0x640a,
+	VMCS_GUEST_CR0 = 0x6800,
+	VMCS_GUEST_CR3 = 0x6802,
+	VMCS_GUEST_CR4 = 0x6804,
+	VMCS_GUEST_BASE = 0x6806,
+	VMCS_GUEST_DR7 = 0x681a,
+	VMCS_GUEST_RSP = 0x681c,
+	VMCS_GUEST_RIP = 0x681e,
+	VMCS_GUEST_RFLAGS = 0x6820,
+	VMCS_PENDING_DEBUG = 0x6822,
+	VMCS_GUEST_SYSENTER_ESP = 0x6824,
+	VMCS_GUEST_SYSENTER_EIP = 0x6826,
+	VMCS_HOST_CR0 = 0x6c00,
+	VMCS_HOST_CR3 = 0x6c02,
+	VMCS_HOST_CR4 = 0x6c04,
+	VMCS_HOST_FS_BASE = 0x6c06,
+	VMCS_HOST_GS_BASE = 0x6c08,
+	VMCS_HOST_TR_BASE = 0x6c0a,
+	VMCS_HOST_GDTR_BASE = 0x6c0c,
+	VMCS_HOST_IDTR_BASE = 0x6c0e,
+	VMCS_HOST_SYSENTER_ESP = 0x6c10,
+	VMCS_HOST_SYSENTER_EIP = 0x6c12,
+	VMCS_HOST_RSP = 0x6c14,
+	VMCS_HOST_RIP = 0x6c16,
+};
+
+/* The order of selectors, limits, access rights and bases; GDTR and IDTR have no selector and no rights. */
+enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR, VSEG_TR, VSEG_GDTR, VSEG_IDTR };
+#define VMCS_RIGHTS_UNUSABLE BIT(16)
+
+#define MSR_VMX_BASIC	  0x480u
+#define MSR_VMX_PIN	  0x481u
+#define MSR_VMX_PRIMARY	  0x482u
+#define MSR_VMX_EXIT	  0x483u
+#define MSR_VMX_ENTRY	  0x484u
+#define MSR_VMX_SECONDARY 0x48bu
+#define MSR_VMX_EPT_VPID  0x48cu
+#define MSR_VMX_TRUE_PIN  0x48du /* primary, exit, entry follow, when MSR_VMX_BASIC bit 55 is set */
+
+#define PIN_INTERRUPT	 BIT(0)
+#define PIN_NMI		 BIT(3)
+#define PIN_VIRTUAL_NMIS BIT(5)
+
+#define PRIMARY_INTERRUPT_WINDOW BIT(2)
+#define PRIMARY_TSC_OFFSET	 BIT(3)
+#define PRIMARY_HLT		 BIT(7)
+#define PRIMARY_INVLPG		 BIT(9)
+#define PRIMARY_MWAIT		 BIT(10)
+#define PRIMARY_RDPMC		 BIT(11)
+#define PRIMARY_RDTSC		 BIT(12)
+#define PRIMARY_CR3_LOAD	 BIT(15)
+#define PRIMARY_CR3_STORE	 BIT(16)
+#define PRIMARY_CR8_LOAD	 BIT(19)
+#define PRIMARY_CR8_STORE	 BIT(20)
+#define PRIMARY_NMI_WINDOW	 BIT(22)
+#define PRIMARY_MOV_DR		 BIT(23)
+#define PRIMARY_IO_BITMAPS	 BIT(25)
+#define PRIMARY_MSR_BITMAPS	 BIT(28)
+#define PRIMARY_MONITOR		 BIT(29)
+#define PRIMARY_SECONDARY	 BIT(31)
+
+#define SECONDARY_EPT	       BIT(1)
+#define SECONDARY_RDTSCP       BIT(3)
+#define SECONDARY_VPID	       BIT(5)
+#define SECONDARY_WBINVD       BIT(6)
+#define SECONDARY_UNRESTRICTED BIT(7)
+#define SECONDARY_PLE	       BIT(10)
+#define SECONDARY_INVPCID      BIT(12)
+#define SECONDARY_XSAVES       BIT(20)
+
+#define EXITC_SAVE_DEBUG BIT(2)
+#define EXITC_HOST_64	 BIT(9)
+#define EXITC_ACK	 BIT(15)
+#define EXITC_SAVE_PAT	 BIT(18)
+#define EXITC_LOAD_PAT	 BIT(19)
+#define EXITC_SAVE_EFER	 BIT(20)
+#define EXITC_LOAD_EFER	 BIT(21)
+
+#define ENTRYC_LOAD_DEBUG BIT(2)
+#define ENTRYC_IA32E	  BIT(9)
+#define ENTRYC_LOAD_PAT	  BIT(14)
+#define ENTRYC_LOAD_EFER  BIT(15)
+
+#define BLOCKING_STI   BIT(0)
+#define BLOCKING_MOVSS BIT(1)
+#define BLOCKING_NMI   BIT(3)
+
+#define EPT_CAP_WALK4	    BIT(6)
+#define EPT_CAP_WB	    BIT(14)
+#define EPT_CAP_2M	    BIT(16)
+#define EPT_CAP_1G	    BIT(17)
+#define EPT_CAP_INVEPT	    BIT(20)
+#define EPT_CAP_INVEPT_ONE  BIT(25)
+#define EPT_CAP_INVEPT_ALL  BIT(26)
+#define EPT_CAP_INVVPID	    BIT(32)
+#define EPT_CAP_INVVPID_ALL BIT(42)
+
+#define EPTP_WB	   6ull
+#define EPTP_WALK4 (3ull << 3)
+
+/* Exit reasons (appendix C); bit 31: the entry itself failed. */
+enum vmx_reason {
+	VMX_EXCEPTION = 0,
+	VMX_INTERRUPT = 1,
+	VMX_TRIPLE_FAULT = 2,
+	VMX_INIT = 3,
+	VMX_INTERRUPT_WINDOW = 7,
+	VMX_NMI_WINDOW = 8,
+	VMX_CPUID = 10,
+	VMX_HLT = 12,
+	VMX_INVD = 13,
+	VMX_RDPMC = 15,
+	VMX_RDTSC = 16,
+	VMX_VMCALL = 18,
+	VMX_VMCLEAR = 19, /* to VMXON = 27: instructions that a guest may not use */
+	VMX_VMXON = 27,
+	VMX_CR = 28,
+	VMX_DR = 29,
+	VMX_IO = 30,
+	VMX_RDMSR = 31,
+	VMX_WRMSR = 32,
+	VMX_BAD_STATE = 33,
+	VMX_MWAIT = 36,
+	VMX_MONITOR = 39,
+	VMX_PAUSE = 40,
+	VMX_EPT_VIOLATION = 48,
+	VMX_INVEPT = 50,
+	VMX_RDTSCP = 51,
+	VMX_INVVPID = 53,
+	VMX_WBINVD = 54,
+	VMX_XSETBV = 55,
+};
+#define VMX_ENTRY_FAILED BIT(31)
+
+/* What the CPU reports of one exit; the fields that the reason does not use are undefined. */
+struct vmx_report {
+	uint32_t reason, event, error, idt_event, idt_error, length, instruction;
+	uint64_t qualification, gpa, linear, rip;
+};
+
+struct exit;
+void vmx_decode(const struct vmx_report *r, struct exit *e); /* pure */
+
+#endif
