@@ -122,6 +122,11 @@ void apic_init(void)
 	cpu_this()->apicid = apic_id();
 }
 
+static void start_timer_mode(void)
+{
+	apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (cpu_features.tsc_deadline ? LVT_DEADLINE : 0));
+}
+
 void apic_cpu_init(void)
 {
 	uint64_t base = x86_rdmsr(MSR_APIC_BASE);
@@ -137,7 +142,7 @@ void apic_cpu_init(void)
 	apic_write(APIC_LVT_ERROR, VECTOR_APIC_ERROR);
 	apic_write(APIC_ESR, 0);
 	apic_write(APIC_TIMER_DIV, TIMER_DIV_1);
-	apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (cpu_features.tsc_deadline ? LVT_DEADLINE : 0));
+	start_timer_mode();
 	apic_write(APIC_TIMER_INIT, 0);
 }
 
@@ -157,7 +162,7 @@ uint32_t apic_timer_elapsed(void)
 	uint32_t n = ~0u - apic_read(APIC_TIMER_NOW);
 
 	apic_write(APIC_TIMER_INIT, 0);
-	apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
+	start_timer_mode(); /* counting took it out of deadline mode */
 	return n;
 }
 
