@@ -5,6 +5,7 @@
  */
 #include "core/domain.h"
 
+#include "core/cpupool.h"
 #include "core/frame.h"
 #include "core/heap.h"
 #include "core/log.h"
@@ -527,10 +528,12 @@ int domain_kill(struct domain *d)
 	first = !d->is_dying;
 	__atomic_store_n(&d->is_dying, true, __ATOMIC_RELAXED); /* looked at without the lock, too */
 	spin_unlock(&d->lock);
-	if (first)
+	if (first) {
 		sched_domain_pause(d);
-	else if (d->kill_step == KILL_DONE)
+		cpupool_move_domain(d, 0); /* its pool may end before the last of its frames is given back */
+	} else if (d->kill_step == KILL_DONE) {
 		return 0;
+	}
 	do {
 		rc = kill_some(d);
 	} while (rc == -ERESTART && d->kill_step == KILL_AREAS); /* the one short step */

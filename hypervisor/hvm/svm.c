@@ -98,7 +98,7 @@ static void program_controls(struct vcpu *v, struct vmcb *c)
 	}
 	c->iopm_pa = port_direct_mfn(hd->io_bitmap).n << PAGE_SHIFT;
 	c->msrpm_pa = port_direct_mfn(hd->msr_bitmap).n << PAGE_SHIFT;
-	c->vintr = VINTR_MASKING;
+	c->vintr = VINTR_MASKING | VINTR_VECTOR; /* 255: the spurious vector of about any kernel */
 	c->np_enable = 1;
 	c->n_cr3 = v->domain->p2m.root.n << PAGE_SHIFT;
 	c->g_pat = 0x0007040600070406ull; /* power-on value */
@@ -194,6 +194,10 @@ static void program_event(struct hvm_vcpu *h, struct vmcb *c)
 	h->inject.vector = EVENT_NONE;
 }
 
+/*
+ * The vector stays in its field when there is none to offer: QEMU's TCG can bring a V_IRQ back that a previous exit on this
+ * CPU left (x86/tcg.c), and the guest then takes what the field says. 0 would be a divide error out of nowhere.
+ */
 static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 {
 	uint64_t vintr = VINTR_MASKING | (vlapic_get_tpr(v) >> 4);
@@ -203,6 +207,8 @@ static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 	if (s->offer.vector != NO_VECTOR)
 		vintr |= VINTR_IRQ | VINTR_IGN_TPR | 0xfull << VINTR_PRIO_SHIFT |
 			 (uint64_t)s->offer.vector << VINTR_VECTOR_SHIFT;
+	else
+		vintr |= c->vintr & VINTR_VECTOR;
 	c->vintr = vintr;
 }
 

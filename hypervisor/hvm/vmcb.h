@@ -92,6 +92,7 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define VINTR_IGN_TPR	   BIT(20)
 #define VINTR_MASKING	   BIT(24)
 #define VINTR_VECTOR_SHIFT 32
+#define VINTR_VECTOR	   (0xffull << VINTR_VECTOR_SHIFT)
 
 #define TLB_FLUSH_ALL	1u
 #define TLB_FLUSH_GUEST 3u

@@ -6,6 +6,9 @@
  * so undo the arrival of a physical interrupt at that moment (seen in QEMU 7.2's helper_vmrun). The local APIC keeps the request but
  * the CPU is not told until the next one comes; a guest that spins would run for ever. 18 interrupts a second, passed on to
  * all CPUs, make it 55 ms. There is no other periodic tick: an idle CPU sleeps until its first timer or a kick.
+ *
+ * The same word the other way round: the arrival of a physical interrupt can bring back the bit of a virtual one that #VMEXIT has
+ * just cleared (do_vmexit, without the lock, too). hvm/svm.c sees to it that what a guest then takes is harmless.
  */
 #include "port/machine.h"
 #include "x86/cpu.h"

@@ -157,6 +157,7 @@ run_group() {
 	else
 		verdict PASS "${group}_end"
 	fi
+	! line=$(grep -am1 '^@@OOPS ' "$log") || verdict FAIL "${group}_oops" "${line#@@OOPS }"
 	! declare -F host_end >/dev/null || host_end
 	unset -f $(compgen -A function host_check_) 2>/dev/null || true
 	disks=()

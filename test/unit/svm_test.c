@@ -194,6 +194,24 @@ static void test_redelivery(void **state)
 	assert_int_equal(svm_vmcb(v)->vintr >> 32 & 0xff, 0x50);
 }
 
+/* QEMU's TCG may deliver what the field says although nothing is offered: never vector 0. */
+static void test_idle_vector(void **state)
+{
+	vlapic_init(v);
+	enter(0x1000);
+	assert_int_equal(svm_vmcb(v)->vintr >> 32, 0xff);
+	assert_true(vlapic_msr_write(v, 0x1b, APIC_DEFAULT_BASE | BIT(11)));
+	vlapic_mmio_write(v, 0xf0, 0x1ff);
+	vlapic_set_irq(v, 0x50, false);
+	enter(0x1000);
+	assert_int_equal(svm_vmcb(v)->vintr >> 32, 0x50);
+	svm_vmcb(v)->vintr &= ~BIT(8); /* taken */
+	vlapic_offer(v, 0x50);
+	enter(0x1000);
+	assert_false(svm_vmcb(v)->vintr & BIT(8));
+	assert_int_equal(svm_vmcb(v)->vintr >> 32, 0x50);
+}
+
 /* Their delivery can raise them again without end, and no interrupt comes in between. */
 static void test_looping_exceptions_exit(void **state)
 {
@@ -298,6 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_nmi_mask, setup),
 		cmocka_unit_test_setup(test_redelivery, setup),
+		cmocka_unit_test_setup(test_idle_vector, setup),
 		cmocka_unit_test_setup(test_looping_exceptions_exit, setup),
 		cmocka_unit_test_setup(test_cpl_is_the_stack_segments_dpl, setup),
 		cmocka_unit_test_setup(test_advance, setup),
