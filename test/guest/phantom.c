@@ -13,7 +13,7 @@
 const char guest_name[] = "phantom";
 
 #define VECTOR 0x40
-#define ROUNDS 20000UL
+#define ROUNDS 5000UL
 
 static volatile unsigned long rounds, phantoms, taken, sent;
 static volatile bool over, closed;
@@ -41,6 +41,7 @@ static void target(unsigned int me __attribute__((unused)))
 	uint32_t r[4];
 
 	for (rounds = 0; rounds < ROUNDS; rounds++) {
+		apic_ipi_self(VECTOR);
 		for (unsigned int i = rounds % 4; i; i--)
 			cpu_cpuid(0x40000000, 0, r);
 		closed = true;
@@ -56,8 +57,8 @@ static void target(unsigned int me __attribute__((unused)))
 void guest_main(void)
 {
 	event_init();
-	if (smp_count() < 2) {
-		print("one vCPU: nothing to test\n");
+	if (smp_count() < 2 || guest_option("oracle")) { /* Xen injects by EVENTINJ */
+		print("nothing to test\n");
 		CHECK("runs", true);
 		return;
 	}
@@ -75,6 +76,6 @@ void guest_main(void)
 				;
 		}
 	CHECK_EQ("phantoms", phantoms, 0);
-	CHECK("interrupts were taken", taken > ROUNDS / 1000);
+	CHECK("interrupts were taken", taken >= ROUNDS);
 	print("%lu interrupts sent, %lu taken, %lu phantoms\n", sent, taken, phantoms);
 }
