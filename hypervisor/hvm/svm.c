@@ -8,8 +8,8 @@
 #include "core/frame.h"
 #include "core/heap.h"
 #include "core/log.h"
-#include "hvm/asid.h"
 #include "hvm/offer.h"
+#include "hvm/tlb.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcb.h"
 #include "lib/lib.h"
@@ -29,12 +29,12 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
-	struct asid_vcpu asid;
+	struct tlb_vcpu tlb;
 	struct offer offer; /* in V_IRQ at the last entry */
 };
 
 struct svm_features svm_features;
-static struct asid_cpu asids[NR_CPUS];
+static struct tlb_cpu asids[NR_CPUS];
 
 int svm_init(void)
 {
@@ -67,7 +67,7 @@ int svm_cpu_init(unsigned cpu)
 {
 	mfn_t save = frame_alloc_hyp(0);
 
-	asid_cpu_init(&asids[cpu], svm_features.asids);
+	tlb_cpu_init(&asids[cpu], svm_features.asids);
 	if (!mfn_valid(save))
 		return -ENOMEM;
 	if (!port_svm_on(save.n << PAGE_SHIFT)) {
@@ -135,13 +135,12 @@ void svm_vcpu_destroy(struct vcpu *v)
 
 void svm_flush_linear(struct vcpu *v)
 {
-	asid_forget(&v->hvm->svm->asid);
+	tlb_forget_linear(&v->hvm->svm->tlb);
 }
 
-/* An ASID's entries come from both tables, so a new one forgets both. */
 void svm_flush_nested(struct vcpu *v)
 {
-	asid_forget(&v->hvm->svm->asid);
+	tlb_forget_nested(&v->hvm->svm->tlb);
 }
 
 /* --- state access --- */
@@ -216,8 +215,8 @@ static void use_asid(struct svm_vcpu *s, struct vmcb *c)
 {
 	unsigned cpu = port_cpu();
 
-	c->tlb_control = asid_use(&asids[cpu], cpu, &s->asid) ? TLB_FLUSH_ALL : 0;
-	c->asid = s->asid.asid;
+	c->tlb_control = tlb_enter(&asids[cpu], cpu, &s->tlb).all ? TLB_FLUSH_ALL : 0;
+	c->asid = s->tlb.id;
 }
 
 void svm_run(struct vcpu *v, struct exit *e)

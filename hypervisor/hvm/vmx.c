@@ -11,8 +11,8 @@
 #include "core/guestmem.h"
 #include "core/heap.h"
 #include "core/log.h"
-#include "hvm/asid.h"
 #include "hvm/offer.h"
+#include "hvm/tlb.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcs.h"
 #include "lib/lib.h"
@@ -41,11 +41,11 @@
 struct vmx_vcpu {
 	void *vmcs;
 	uint64_t vmcs_pa;
-	struct asid_vcpu vpid;
+	struct tlb_vcpu tlb;
 	struct offer offer;
 	uint32_t primary, entry; /* what the VMCS has in these controls */
-	uint32_t cpu;		 /* CPU + 1 whose host state the VMCS has and whose EPT entries are fresh; 0: none */
-	bool launched, flush_nested, stale_pdptes;
+	uint32_t cpu;		 /* CPU + 1 whose host state the VMCS has; 0: none */
+	bool launched, stale_pdptes;
 	uint64_t cr2, dr6, kernel_gs_base;
 	uint64_t syscall[4]; /* STAR, LSTAR, CSTAR, SFMASK */
 };
@@ -56,7 +56,7 @@ static struct {
 	uint64_t ept;
 } caps;
 
-static struct asid_cpu vpids[NR_CPUS];
+static struct tlb_cpu vpids[NR_CPUS];
 static struct vcpu *loaded[NR_CPUS]; /* whose VMCS; that CPU only */
 
 /* --- start-up --- */
@@ -229,7 +229,7 @@ int vmx_cpu_init(unsigned cpu)
 	uint64_t pa, ept = 0;
 	uint32_t *region;
 
-	asid_cpu_init(&vpids[cpu], BIT(16));
+	tlb_cpu_init(&vpids[cpu], BIT(16));
 	if (!port_rdmsr(MSR_VMX_EPT_VPID, &ept) || ept != caps.ept) {
 		log_err("CPU %u: its VMX is another than the boot CPU's", cpu);
 		return -ENODEV;
@@ -578,13 +578,12 @@ void vmx_vcpu_destroy(struct vcpu *v)
 
 void vmx_flush_linear(struct vcpu *v)
 {
-	asid_forget(&v->hvm->vmx->vpid);
+	tlb_forget_linear(&v->hvm->vmx->tlb);
 }
 
 void vmx_flush_nested(struct vcpu *v)
 {
-	v->hvm->vmx->flush_nested = true;
-	asid_forget(&v->hvm->vmx->vpid);
+	tlb_forget_nested(&v->hvm->vmx->tlb);
 }
 
 void vmx_switch_in(struct vcpu *v, bool held)
@@ -597,7 +596,6 @@ void vmx_switch_in(struct vcpu *v, bool held)
 	if (s->cpu != cpu + 1) {
 		port_vmx_host_state();
 		s->cpu = cpu + 1;
-		s->flush_nested = true; /* what this CPU may have cached of the domain's EPT is as old as may be */
 	}
 	if (held)
 		return;
@@ -689,17 +687,16 @@ static void offer_interrupt(struct vcpu *v, struct vmx_vcpu *s)
 static void flush(struct vcpu *v, struct vmx_vcpu *s)
 {
 	unsigned cpu = port_cpu();
+	struct tlb_flush f = tlb_enter(&vpids[cpu], cpu, &s->tlb);
 
-	if (unlikely(s->flush_nested)) {
-		s->flush_nested = false;
+	if (unlikely(f.nested))
 		port_invept(caps.ept & EPT_CAP_INVEPT_ONE ? 1 : 2,
 			    v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB);
-	}
 	if (!(caps.secondary & SECONDARY_VPID))
-		return;
-	if (asid_use(&vpids[cpu], cpu, &s->vpid))
+		return; /* each entry and exit flushes all that is not nested */
+	if (unlikely(f.all))
 		port_invvpid(2, 0);
-	port_vmwrite(VMCS_VPID, s->vpid.asid);
+	port_vmwrite(VMCS_VPID, s->tlb.id);
 }
 
 /* PAE paging takes its four top entries out of the VMCS; a guest that switches it on by an exit expects them loaded. */

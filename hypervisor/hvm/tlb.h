@@ -1,0 +1,38 @@
+/*
+ * hvm/tlb.c: what must be flushed before a vCPU enters, so that a stale translation is never used. Pure; tested with a model
+ * TLB that forgets nothing unless told (test/unit/tlb_test.c).
+ *
+ * Translations of a guest are tagged with an identifier (AMD's ASID, Intel's VPID). A vCPU that must forget its own gets an
+ * identifier that nothing was cached under since the CPU's last full flush. With AMD that forgets what the nested tables gave,
+ * too; Intel's CPUs keep that apart, tagged with the tables' root alone, and every vCPU of the domain on that CPU uses it.
+ */
+#ifndef HVM_TLB_H
+#define HVM_TLB_H
+
+#include "lib/types.h"
+
+struct tlb_cpu {
+	uint32_t count;	     /* identifiers the CPU has, 0 is the host's */
+	uint32_t next;	     /* the next unused one */
+	uint64_t generation; /* counts full flushes; starts at 1 */
+};
+
+struct tlb_vcpu {
+	uint64_t generation; /* of the CPU it was given on; 0: none */
+	uint32_t id;
+	uint32_t cpu;
+	uint32_t nested_on; /* CPU + 1 where what the nested tables gave is fresh for this vCPU; 0: nowhere */
+};
+
+struct tlb_flush {
+	bool all; /* everything that is tagged with an identifier, on this CPU */
+	bool nested; /* what this domain's nested tables gave, on this CPU (Intel; included in a new identifier with AMD) */
+};
+
+void tlb_cpu_init(struct tlb_cpu *c, uint32_t count);
+void tlb_forget_linear(struct tlb_vcpu *v); /* what its own page tables gave is stale */
+void tlb_forget_nested(struct tlb_vcpu *v); /* what the nested page tables gave is stale, too */
+/* v is about to enter on this CPU: makes v->id valid, and says what must be flushed first. */
+struct tlb_flush tlb_enter(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v);
+
+#endif
