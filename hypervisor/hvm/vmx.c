@@ -15,6 +15,7 @@
 #include "hvm/tlb.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcs.h"
+#include "hvm/vmx_check.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
 #include "port/machine.h"
@@ -753,6 +754,60 @@ static void settle_exit(struct vcpu *v, const struct vmx_report *r, const struct
 		port_vmwrite(VMCS_BLOCKING, port_vmread(VMCS_BLOCKING) & ~(uint64_t)BLOCKING_NMI);
 }
 
+static void read_state(struct vcpu *v, struct vmx_state *s)
+{
+	uint32_t r[4];
+
+	port_cpuid(0x80000008, 0, r);
+	*s = (struct vmx_state){
+		.cr0 = port_vmread(VMCS_GUEST_CR0),
+		.cr3 = port_vmread(VMCS_GUEST_CR3),
+		.cr4 = port_vmread(VMCS_GUEST_CR4),
+		.efer = port_vmread(VMCS_GUEST_EFER),
+		.rflags = port_vmread(VMCS_GUEST_RFLAGS),
+		.rip = port_vmread(VMCS_GUEST_RIP),
+		.dr7 = port_vmread(VMCS_GUEST_DR7),
+		.debugctl = port_vmread(VMCS_GUEST_DEBUGCTL),
+		.pat = port_vmread(VMCS_GUEST_PAT),
+		.link = port_vmread(VMCS_LINK),
+		.sysenter_esp = port_vmread(VMCS_GUEST_SYSENTER_ESP),
+		.sysenter_eip = port_vmread(VMCS_GUEST_SYSENTER_EIP),
+		.pending_debug = port_vmread(VMCS_PENDING_DEBUG),
+		.entry = v->hvm->vmx->entry,
+		.secondary = caps.secondary,
+		.event = (uint32_t)port_vmread(VMCS_ENTRY_EVENT),
+		.blocking = (uint32_t)port_vmread(VMCS_BLOCKING),
+		.activity = (uint32_t)port_vmread(VMCS_ACTIVITY),
+		.address_bits = r[0] & 0xff,
+	};
+	for (unsigned i = 0; i < NR_PDPTES; i++)
+		s->pdpte[i] = port_vmread(VMCS_GUEST_PDPTE + 2 * i);
+	for (enum seg g = SEG_ES; g < SEG_COUNT; g++) {
+		vmx_get_segment(v, g, &s->seg[g]);
+		if (g != SEG_GDTR && g != SEG_IDTR)
+			s->rights[g] = (uint32_t)port_vmread(VMCS_GUEST_RIGHTS + 2 * vmcs_seg(g));
+	}
+}
+
+/* The CPU did not enter: says why. error: the VM-instruction error, 0: it was the guest's state. */
+static void explain(struct vcpu *v, uint64_t error)
+{
+	struct vmx_state s;
+	uint64_t value = 0;
+	const char *why;
+
+	if (error) {
+		log_err("d%uv%u: VM entry refused: %s (error %lu)", v->domain->id, v->id, vmx_instruction_error(error),
+			error);
+		return;
+	}
+	read_state(v, &s);
+	why = vmx_check(&s, &value);
+	log_err("d%uv%u: VM entry refused: %s: %lx (exit reason %lx, qualification %lx)", v->domain->id, v->id,
+		why ? why : "no check that is known here fails", value, port_vmread(VMCS_REASON),
+		port_vmread(VMCS_QUALIFICATION));
+}
+
 void vmx_run(struct vcpu *v, struct exit *e)
 {
 	struct vmx_vcpu *s = v->hvm->vmx;
@@ -772,7 +827,7 @@ void vmx_run(struct vcpu *v, struct exit *e)
 
 	if (unlikely(!entered)) {
 		*e = (struct exit){ .kind = EXIT_INVALID, .reason = port_vmread(VMCS_INSTRUCTION_ERROR) };
-		log_err("VM entry refused: VM-instruction error %lu", e->reason);
+		explain(v, e->reason);
 		offer_settle(v, &s->offer, false, e);
 		return;
 	}
@@ -781,6 +836,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 	v->regs.rflags = port_vmread(VMCS_GUEST_RFLAGS);
 	read_report(&r, v->regs.rip);
 	vmx_decode(&r, e);
+	if (unlikely(e->kind == EXIT_INVALID))
+		explain(v, 0);
 	settle_exit(v, &r, e);
 	offer_settle(v, &s->offer, e->kind != EXIT_INVALID, e);
 }

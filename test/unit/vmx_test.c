@@ -1,0 +1,628 @@
+/* sources: hvm/vmx.c hvm/vmx_decode.c hvm/vmx_check.c hvm/tlb.c hvm/hvm.c hvm/cr.c hvm/msr.c hvm/insn.c hvm/decode.c hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c core/heap.c core/frame.c */
+/*
+ * Intel's backend on a CPU that is an array of fields per VMCS: negotiation, injection, windows, what the CPU leaves to the
+ * hypervisor, VMCSs that are loaded on one CPU at a time; and the explanations of refused entries, given bad states.
+ */
+#include "unit/hvm_fake.h"
+
+#include "core/heap.h"
+#include "core/time.h"
+#include "hvm/io.h"
+#include "hvm/msr.h"
+#include "hvm/offer.h"
+#include "hvm/run.h"
+#include "hvm/vendor.h"
+#include "hvm/vmcs.h"
+#include "hvm/vmx_check.h"
+#include "hvm/vpci.h"
+#include "port/cpu.h"
+#include "port/upcall.h"
+
+#define EVENT(vector, type) ((vector) | (uint64_t)(type) << 8 | BIT(31))
+#define REGIONS		    8u
+
+static struct vcpu *const v = &fake_vcpu[0];
+static struct vcpu *const w = &fake_vcpu[1];
+static struct vcpu_info info[FAKE_VCPUS];
+
+/* --- the CPU --- */
+
+static struct {
+	uint64_t pa;
+	uint64_t field[0x7000];
+	unsigned active_on; /* CPU + 1 */
+} region[REGIONS];
+static unsigned current[NR_CPUS]; /* region + 1 */
+static uint64_t missing[0x1000], kernel_gs[NR_CPUS], cr2[NR_CPUS];
+static unsigned invepts, nmis;
+static uint64_t injected, leaves_flags;
+static struct vmx_report leaves;
+
+static unsigned region_of(uint64_t pa)
+{
+	unsigned i = 0;
+
+	while (i < REGIONS && region[i].pa && region[i].pa != pa)
+		i++;
+	assert_true(i < REGIONS);
+	region[i].pa = pa;
+	return i;
+}
+
+void port_vmclear(uint64_t pa)
+{
+	unsigned i = region_of(pa);
+
+	assert_true(!region[i].active_on || region[i].active_on == host_cpu + 1);
+	region[i].active_on = 0;
+	if (current[host_cpu] == i + 1)
+		current[host_cpu] = 0;
+}
+
+void port_vmptrld(uint64_t pa)
+{
+	unsigned i = region_of(pa);
+
+	assert_true(!region[i].active_on || region[i].active_on == host_cpu + 1);
+	region[i].active_on = host_cpu + 1;
+	current[host_cpu] = i + 1;
+}
+
+static uint64_t *field(uint32_t f)
+{
+	assert_true(current[host_cpu]);
+	assert_true(f < 0x7000);
+	return &region[current[host_cpu] - 1].field[f];
+}
+
+uint64_t port_vmread(uint32_t f)
+{
+	return *field(f);
+}
+
+void port_vmwrite(uint32_t f, uint64_t value)
+{
+	*field(f) = value;
+}
+
+bool port_vmx_on(uint64_t pa)
+{
+	return true;
+}
+
+void port_vmx_host_state(void)
+{
+	port_vmwrite(VMCS_HOST_RIP, 1 + host_cpu);
+}
+
+void port_invept(uint64_t type, uint64_t eptp)
+{
+	invepts++;
+}
+
+void port_invvpid(uint64_t type, uint16_t vpid)
+{
+}
+
+void port_nmi(void)
+{
+	nmis++;
+}
+
+uint64_t port_cr2_get(void)
+{
+	return cr2[host_cpu];
+}
+
+void port_cr2_set(uint64_t value)
+{
+	cr2[host_cpu] = value;
+}
+
+uint64_t port_dr6_get(void)
+{
+	return 0xffff0ff0;
+}
+
+void port_dr6_set(uint64_t value)
+{
+}
+
+bool port_vmx_enter(uint64_t *regs, bool launched)
+{
+	assert_int_equal(port_vmread(VMCS_HOST_RIP), 1 + host_cpu);
+	injected = port_vmread(VMCS_ENTRY_EVENT);
+	if (port_vmread(VMCS_PIN) == 0) {
+		port_vmwrite(VMCS_INSTRUCTION_ERROR, 7);
+		return false;
+	}
+	port_vmwrite(VMCS_ENTRY_EVENT, injected & ~BIT(31));
+	port_vmwrite(VMCS_REASON, leaves.reason);
+	port_vmwrite(VMCS_QUALIFICATION, leaves.qualification);
+	port_vmwrite(VMCS_EXIT_EVENT, leaves.event);
+	port_vmwrite(VMCS_EXIT_ERROR, leaves.error);
+	port_vmwrite(VMCS_IDT_EVENT, leaves.idt_event);
+	port_vmwrite(VMCS_IDT_ERROR, leaves.idt_error);
+	port_vmwrite(VMCS_LENGTH, leaves.length);
+	port_vmwrite(VMCS_GPA, leaves.gpa);
+	port_vmwrite(VMCS_GUEST_RFLAGS, leaves_flags);
+	return true;
+}
+
+bool port_rdmsr(uint32_t msr, uint64_t *value)
+{
+	if (msr == 0xc0000102) {
+		*value = kernel_gs[host_cpu];
+		return true;
+	}
+	if (msr < 0x480 || msr > 0x490)
+		return false;
+	*value = msr == MSR_VMX_BASIC ? 0x12 | BIT(55) : msr == MSR_VMX_EPT_VPID ? ~missing[msr] : ~missing[msr] << 32;
+	return true;
+}
+
+bool port_wrmsr(uint32_t msr, uint64_t value)
+{
+	if (msr == 0xc0000102)
+		kernel_gs[host_cpu] = value;
+	return true;
+}
+
+/* --- what is not linked --- */
+
+static unsigned crashes;
+
+void domain_crash(struct domain *d, const char *fmt, ...)
+{
+	crashes++;
+}
+
+int cpuid_domain_init(struct domain *d)
+{
+	return 0;
+}
+
+void guestmem_enter(struct domain *d)
+{
+}
+
+void guestmem_leave(void)
+{
+}
+
+static const uint64_t pdptes[4] = { 0x1001, 0x2001, 0x3001, 0x4001 };
+
+int guestmem_read_gpa(struct domain *d, void *dst, gpa_t src, size_t len)
+{
+	memcpy(dst, pdptes, len);
+	return src == 0x5000 ? 0 : -EFAULT;
+}
+
+int io_domain_init(struct domain *d)
+{
+	return 0;
+}
+
+void io_domain_destroy(struct domain *d)
+{
+}
+
+void irq_domain_release(struct domain *d)
+{
+}
+
+void run_left(void)
+{
+}
+
+bool run_entered(struct vcpu *c)
+{
+	return false;
+}
+
+void timer_kill(struct timer *t)
+{
+}
+
+void time_update_vcpu(struct vcpu *c)
+{
+}
+
+int upcall_hypercall_page(struct domain *d, gfn_t gfn)
+{
+	return 0;
+}
+
+void vioapic_eoi(struct domain *d, uint8_t vector)
+{
+}
+
+void vioapic_init(struct domain *d, uint32_t nr_pins)
+{
+}
+
+void vioapic_pulse(struct domain *d, uint32_t pin)
+{
+}
+
+void vpci_destroy(struct domain *d)
+{
+}
+
+void vpit_init(struct domain *d)
+{
+}
+
+void vpit_timer(struct vcpu *c)
+{
+}
+
+void domain_shutdown(struct domain *d, uint8_t code)
+{
+}
+
+/* --- the tests --- */
+
+static int setup(void **state)
+{
+	vendor_vmx = true;
+	memset(region, 0, sizeof(region));
+	memset(current, 0, sizeof(current));
+	memset(missing, 0, sizeof(missing));
+	fake_machine(2);
+	host_boot(4096);
+	host_cpu = 0;
+	host_cpus = 2;
+	fake_hvm.io_bitmap = fake_hvm.msr_bitmap = heap_alloc_pages(2);
+	assert_int_equal(vmx_init(), 0);
+	for (unsigned c = 0; c < 2; c++)
+		assert_int_equal(vmx_cpu_init(c), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		fake_vcpu[i].info = &info[i];
+		fake_hvcpu[i].fpu = heap_alloc_pages(0);
+		assert_int_equal(vmx_vcpu_init(&fake_vcpu[i]), 0);
+		hvm_reset(&fake_vcpu[i]);
+		vlapic_init(&fake_vcpu[i]);
+	}
+	vlapic_mmio_write(v, 0xf0, 0x1ff);
+	injected = crashes = nmis = 0;
+	leaves = (struct vmx_report){ .reason = VMX_INTERRUPT };
+	leaves_flags = 2;
+	vmx_switch_in(v, false);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	if (current[0])
+		vmx_switch_out(v);
+	host_cpu = 0;
+	return 0;
+}
+
+static struct exit enter(void)
+{
+	struct exit e = { 0 };
+
+	vmx_run(v, &e);
+	return e;
+}
+
+static uint64_t primary(void)
+{
+	return port_vmread(VMCS_PRIMARY);
+}
+
+static void test_a_missing_control_is_refused(void **state)
+{
+	missing[MSR_VMX_SECONDARY] = SECONDARY_UNRESTRICTED;
+	assert_int_equal(vmx_init(), -ENODEV);
+	missing[MSR_VMX_SECONDARY] = SECONDARY_VPID | SECONDARY_RDTSCP; /* these are only used when there */
+	assert_int_equal(vmx_init(), 0);
+	missing[MSR_VMX_TRUE_PIN] = PIN_VIRTUAL_NMIS;
+	assert_int_equal(vmx_init(), -ENODEV);
+	missing[MSR_VMX_TRUE_PIN] = 0;
+	missing[MSR_VMX_EPT_VPID] = EPT_CAP_WB;
+	assert_int_equal(vmx_init(), -ENODEV);
+	missing[MSR_VMX_EPT_VPID] = 0;
+	assert_int_equal(vmx_init(), 0);
+}
+
+static void test_interrupts_wait_for_the_window(void **state)
+{
+	vlapic_set_irq(v, 0x50, false);
+	v->regs.rflags = 2;
+	enter();
+	assert_false(injected & BIT(31));
+	assert_true(primary() & PRIMARY_INTERRUPT_WINDOW);
+	v->regs.rflags = 2 | BIT(9);
+	port_vmwrite(VMCS_BLOCKING, BLOCKING_STI);
+	enter();
+	assert_false(injected & BIT(31));
+	v->regs.rflags = 2 | BIT(9);
+	port_vmwrite(VMCS_BLOCKING, 0);
+	enter();
+	assert_int_equal(injected, EVENT(0x50, 0));
+	assert_false(primary() & PRIMARY_INTERRUPT_WINDOW);
+	assert_int_equal(vlapic_pending(v), -1); /* in service */
+}
+
+static void test_an_interrupted_interrupt_is_offered_anew(void **state)
+{
+	struct exit e;
+
+	vlapic_set_irq(v, 0x50, false);
+	v->regs.rflags = 2 | BIT(9);
+	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(0x50, 0), .gpa = 0x1000 };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_NPF);
+	assert_int_equal(e.interrupted, 0);
+	assert_int_equal(vlapic_pending(v), 0x50);
+}
+
+static void test_events(void **state)
+{
+	struct exit e;
+
+	hvm_set_cr(v, 0, BIT(0));
+	hvm_inject_pf(v, 0x1234, 2);
+	enter();
+	assert_int_equal(injected, EVENT(14, 3) | BIT(11));
+	assert_int_equal(port_vmread(VMCS_ENTRY_ERROR), 2);
+	assert_int_equal(cr2[0], 0x1234);
+	hvm_set_cr(v, 0, 0); /* real mode pushes no error code */
+	hvm_inject_gp(v);
+	enter();
+	assert_int_equal(injected, EVENT(13, 3));
+	v->hvm->nmi_pending = true;
+	port_vmwrite(VMCS_BLOCKING, BLOCKING_NMI);
+	enter();
+	assert_false(injected & BIT(31));
+	assert_true(primary() & PRIMARY_NMI_WINDOW);
+	port_vmwrite(VMCS_BLOCKING, 0);
+	enter();
+	assert_int_equal(injected, EVENT(2, 2));
+	assert_false(v->hvm->nmi_pending);
+	/* An exception comes again; INT n, INT3 and INTO run again. */
+	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(14, 3) | BIT(11), .idt_error = 6 };
+	e = enter();
+	assert_int_equal(e.interrupted, EVENT(14, 3) | BIT(11) | 6ull << 32);
+	leaves.idt_event = EVENT(0x80, 4);
+	e = enter();
+	hvm_redeliver(v, e.interrupted);
+	assert_int_equal(v->hvm->inject.vector, EVENT_NONE);
+	leaves.idt_event = EVENT(3, 6);
+	e = enter();
+	hvm_redeliver(v, e.interrupted);
+	assert_int_equal(v->hvm->inject.vector, EVENT_NONE);
+}
+
+/* NMIs of the machine, the cause of #DB, NMIs that a faulting IRET unblocked. */
+static void test_what_the_cpu_leaves_to_us(void **state)
+{
+	struct exit e;
+
+	leaves = (struct vmx_report){ .reason = VMX_EXCEPTION, .event = EVENT(2, 2) };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_INTERRUPT);
+	assert_int_equal(nmis, 1);
+	leaves = (struct vmx_report){ .reason = VMX_EXCEPTION, .event = EVENT(1, 3), .qualification = 0x4001 };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_EXCEPTION);
+	assert_int_equal(vmx_get(v, REG_DR6), 0xffff4ff1);
+	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .qualification = BIT(12) };
+	enter();
+	assert_true(port_vmread(VMCS_BLOCKING) & BLOCKING_NMI);
+	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(2, 2) };
+	enter();
+	assert_false(port_vmread(VMCS_BLOCKING) & BLOCKING_NMI);
+}
+
+static void test_control_registers(void **state)
+{
+	hvm_set_cr(v, 0, BIT(31) | BIT(30) | BIT(29) | 1);
+	assert_int_equal(port_vmread(VMCS_GUEST_CR0) & (BIT(30) | BIT(29) | BIT(5)), BIT(5));
+	assert_int_equal(hvm_get_cr(v, 0), 0xe0000011);
+	port_vmwrite(VMCS_GUEST_CR0, port_vmread(VMCS_GUEST_CR0) | BIT(3)); /* the guest sets TS: no exit */
+	assert_int_equal(hvm_get_cr(v, 0), 0xe0000019);
+	hvm_set_cr(v, 4, 0x20);
+	assert_int_equal(hvm_get_cr(v, 4), 0x20);
+	assert_true(port_vmread(VMCS_GUEST_CR4) & BIT(13));
+	hvm_set_efer(v, 0x500);
+	assert_true(port_vmread(VMCS_ENTRY) & ENTRYC_IA32E);
+	assert_int_equal(hvm_get_efer(v), 0x500);
+	hvm_set_efer(v, 0);
+	assert_false(port_vmread(VMCS_ENTRY) & ENTRYC_IA32E);
+	hvm_set_cr(v, 3, 0x5000);
+	enter(); /* PAE paging: the top entries are loaded */
+	assert_int_equal(port_vmread(VMCS_GUEST_PDPTE + 6), 0x4001);
+}
+
+static void test_segments(void **state)
+{
+	struct segment s = { 0x10, 0xcf3, ~0u, 0x1000 }, got;
+
+	hvm_set_segment(v, SEG_SS, &s);
+	hvm_get_segment(v, SEG_SS, &got);
+	assert_memory_equal(&s, &got, sizeof(s));
+	assert_int_equal(port_vmread(VMCS_GUEST_RIGHTS + 2 * VSEG_SS), 0xc0f3);
+	assert_int_equal(hvm_cpl(v), 3);
+	s.attr = 0x60; /* not there, but the DPL is the CPL */
+	hvm_set_segment(v, SEG_SS, &s);
+	assert_int_equal(port_vmread(VMCS_GUEST_RIGHTS + 2 * VSEG_SS), VMCS_RIGHTS_UNUSABLE | 0x60);
+	assert_int_equal(hvm_cpl(v), 3);
+	hvm_get_segment(v, SEG_SS, &got);
+	assert_int_equal(got.attr, 0x60);
+	s = (struct segment){ 0, 0, 0x57, 0x8000 };
+	hvm_set_segment(v, SEG_IDTR, &s);
+	hvm_get_segment(v, SEG_IDTR, &got);
+	assert_memory_equal(&s, &got, sizeof(s));
+}
+
+/* The model asserts that a VMCS is active on one CPU at a time and that what is accessed is loaded. */
+static void test_moves_and_foreign_access(void **state)
+{
+	unsigned flushes;
+
+	hvm_set_cr(w, 3, 0x7000); /* w does not run; v stays loaded */
+	assert_int_equal(hvm_get_cr(w, 3), 0x7000);
+	enter();
+	kernel_gs[0] = 0xabc; /* SWAPGS does not exit */
+	cr2[0] = 0x77;
+	vmx_switch_out(v);
+	assert_int_equal(vmx_get(v, REG_KERNEL_GS_BASE), 0xabc);
+	assert_int_equal(vmx_get(v, REG_CR2), 0x77);
+	vmx_set(v, REG_LSTAR, 0x1111);
+	host_cpu = 1;
+	flushes = invepts;
+	vmx_switch_in(v, false);
+	assert_int_equal(kernel_gs[1], 0xabc);
+	assert_int_equal(cr2[1], 0x77);
+	assert_int_equal(vmx_get(v, REG_LSTAR), 0x1111);
+	enter(); /* checks that the host's state is CPU 1's */
+	assert_int_equal(invepts, flushes + 1);
+	enter();
+	assert_int_equal(invepts, flushes + 1);
+	vmx_flush_nested(v);
+	enter();
+	assert_int_equal(invepts, flushes + 2);
+	vmx_switch_out(v);
+	host_cpu = 0;
+	current[0] = 0;
+}
+
+static void test_a_refused_vmcs(void **state)
+{
+	struct exit e;
+
+	vlapic_set_irq(v, 0x50, false);
+	v->regs.rflags = 2 | BIT(9);
+	port_vmwrite(VMCS_PIN, 0);
+	e = enter();
+	assert_int_equal(e.kind, EXIT_INVALID);
+	assert_int_equal(e.reason, 7);
+	assert_int_equal(vlapic_pending(v), 0x50);
+	assert_non_null(strstr(vmx_instruction_error(7), "control"));
+}
+
+static void test_bitmap(void **state)
+{
+	static uint8_t map[4096];
+
+	memset(map, 0xff, sizeof(map));
+	vmx_msr_pass(map, 0x174, true);
+	vmx_msr_pass(map, 0xc0000082, false);
+	assert_int_equal(map[0x174 / 8], 0xff & ~BIT(4));
+	assert_int_equal(map[2048 + 0x174 / 8], 0xff & ~BIT(4));
+	assert_int_equal(map[1024 + 0x82 / 8], 0xff & ~BIT(2));
+	assert_int_equal(map[3072 + 0x82 / 8], 0xff);
+}
+
+/* --- refused entries --- */
+
+static struct vmx_state good(void)
+{
+	struct vmx_state s = { .cr0 = 0x80000031,
+			       .cr3 = 0x1000,
+			       .cr4 = 0x2020,
+			       .efer = 0x500,
+			       .rflags = 2,
+			       .rip = 0xffffffff81000000,
+			       .dr7 = 0x400,
+			       .pat = 0x0007040600070406,
+			       .link = ~0ull,
+			       .entry = ENTRYC_IA32E,
+			       .secondary = SECONDARY_UNRESTRICTED,
+			       .address_bits = 40 };
+
+	for (enum seg g = SEG_ES; g < SEG_COUNT; g++) {
+		s.rights[g] = VMCS_RIGHTS_UNUSABLE;
+		s.seg[g].limit = 0xffff;
+	}
+	s.rights[SEG_CS] = 0xa09b;
+	s.rights[SEG_SS] = 0xc093;
+	s.rights[SEG_TR] = 0x8b;
+	s.seg[SEG_CS].limit = s.seg[SEG_SS].limit = ~0u;
+	s.seg[SEG_TR].limit = 0x67;
+	return s;
+}
+
+static void refused(struct vmx_state s, const char *word, uint64_t field_value)
+{
+	uint64_t value = ~0ull;
+	const char *why = vmx_check(&s, &value);
+
+	assert_non_null(why);
+	if (!strstr(why, word))
+		fail_msg("'%s' says nothing of '%s'", why, word);
+	assert_int_equal(value, field_value);
+}
+
+#define REFUSED(change, word, value)        \
+	do {                                \
+		struct vmx_state s = good(); \
+		change;                     \
+		refused(s, word, value);    \
+	} while (0)
+
+static void test_bad_states_are_named(void **state)
+{
+	struct vmx_state fine = good();
+	uint64_t value;
+
+	assert_null(vmx_check(&fine, &value));
+	REFUSED(s.cr0 = 0x80000011, "CR0.NE", 0x80000011);
+	REFUSED(s.cr0 = 0x80000030, "PG without PE", 0x80000030);
+	REFUSED(s.cr4 = 0x20, "CR4.VMXE", 0x20);
+	REFUSED(s.cr4 = 0x2000, "CR4.PAE", 0x2000);
+	REFUSED(s.cr3 = 1ull << 40, "CR3", 1ull << 40);
+	REFUSED(s.efer = 0x1500, "reserved", 0x1500);
+	REFUSED(s.efer = 0x100, "EFER.LMA", 0x100);
+	REFUSED(s.efer = 0x400, "EFER.LME", 0x400);
+	REFUSED(s.entry = 0, "IA-32e", 0x500);
+	REFUSED(s.dr7 = 1ull << 33, "DR7", 1ull << 33);
+	REFUSED(s.pat = 2, "PAT", 2);
+	REFUSED(s.link = 0, "link pointer", 0);
+	REFUSED(s.sysenter_eip = 1ull << 60, "SYSENTER_EIP", 1ull << 60);
+	REFUSED(s.rflags = 0, "bit 1", 0);
+	REFUSED(s.rflags = 2 | 8, "reserved", 10);
+	REFUSED(s.rflags = 2 | BIT(17), "RFLAGS.VM", 2 | BIT(17));
+	REFUSED(s.rip = 1ull << 50, "RIP is not canonical", 1ull << 50);
+	REFUSED(s.rights[SEG_CS] = 0x1a09b, "CS is unusable", 0x1a09b);
+	REFUSED(s.rights[SEG_CS] = 0xa093; s.secondary = 0, "code segment", 0xa093);
+	REFUSED(s.rights[SEG_CS] = 0xe09b, "both L and D", 0xe09b);
+	REFUSED(s.seg[SEG_CS].limit = 0x1000, "CS: limit", 0x1000);
+	REFUSED(s.rights[SEG_SS] = 0xc091, "SS", 0xc091);
+	REFUSED(s.rights[SEG_DS] = 0xc092, "DS", 0xc092);
+	REFUSED(s.rights[SEG_TR] = 0x89, "TR is no busy", 0x89);
+	REFUSED(s.rights[SEG_TR] = 0x1008b, "TR is unusable", 0x1008b);
+	REFUSED(s.rights[SEG_LDTR] = 0x83, "LDTR", 0x83);
+	REFUSED(s.seg[SEG_GDTR].limit = 0x10000, "GDTR", 0x10000);
+	REFUSED(s.seg[SEG_IDTR].base = 1ull << 55, "IDTR", 1ull << 55);
+	REFUSED(s.seg[SEG_GS].base = 1ull << 55, "GS: base", 1ull << 55);
+	REFUSED(s.activity = 7, "activity", 7);
+	REFUSED(s.blocking = 3; s.rflags = 0x202, "at once", 3);
+	REFUSED(s.blocking = 1, "IF clear", 1);
+	REFUSED(s.event = EVENT(0x50, 0), "external interrupt", EVENT(0x50, 0));
+	REFUSED(s.event = EVENT(2, 2); s.blocking = BLOCKING_NMI, "NMI", EVENT(2, 2));
+	REFUSED(s.cr0 = 0x80000031; s.cr4 = 0x2020; s.entry = 0; s.efer = 0; s.rip = 0; s.pdpte[2] = 3, "PAE top", 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_missing_control_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_the_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_interrupted_interrupt_is_offered_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_the_cpu_leaves_to_us, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_control_registers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moves_and_foreign_access, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_refused_vmcs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bitmap, setup, teardown),
+		cmocka_unit_test(test_bad_states_are_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
