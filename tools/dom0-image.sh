@@ -55,7 +55,7 @@ done
 
 copy_modules "$from" "$to" "$version" \
 	xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs xen-blkback xen-netback \
-	nvme ahci sd_mod e1000e e1000 virtio_pci virtio_blk virtio_net virtio_console \
+	nvme ahci ata_piix sd_mod e1000e e1000 virtio_pci virtio_blk virtio_net virtio_console \
 	loop bridge tun af_packet ext4 overlay
 busybox_links "$to"
 for file in "$here"/dom0/etc/*; do

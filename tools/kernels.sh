@@ -17,31 +17,6 @@ work=$CACHE/kernels
 rm -rf "$work"
 mkdir -p "$work"
 
-# use_suite SUITE: from now on apt sees this suite alone, from the archive that this machine's own sources name.
-use_suite() {
-	local apt=$CACHE/apt-$1 archive keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
-	[ -n "$archive" ] || die "this machine's apt sources name no Debian archive"
-	[ -f "$keyring" ] || die "no $keyring: install debian-archive-keyring"
-	mkdir -p "$apt"/{parts,lists/partial,cache/archives/partial}
-	: >"$apt/status"
-	echo "deb [signed-by=$keyring] $archive $1 main" >"$apt/sources.list"
-	cat >"$apt/apt.conf" <<-END
-		Dir::Etc::sourcelist "$apt/sources.list";
-		Dir::Etc::sourceparts "$apt/parts";
-		Dir::State "$apt";
-		Dir::State::lists "$apt/lists";
-		Dir::State::status "$apt/status";
-		Dir::Cache "$apt/cache";
-		APT::Sandbox::User "$(id -un)";
-		Acquire::Languages "none";
-		Acquire::Retries "3";
-		Debug::NoLocking "1";
-	END
-	export APT_CONFIG=$apt/apt.conf
-	apt-get -qq update
-}
-
 # package DIR NAME: unpacks the one package, without what it depends on.
 package() {
 	local debs

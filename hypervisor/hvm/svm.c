@@ -24,7 +24,10 @@
 #define SVM_DECODE_ASSISTS BIT(7)
 #define SVM_PAUSE_FILTER   BIT(10)
 #define SVM_VGIF	   BIT(16)
+#define EFER_LME	   BIT(8)
+#define EFER_LMA	   BIT(10)
 #define EFER_SVME	   BIT(12)
+#define CR0_PG		   BIT(31)
 
 struct svm_vcpu {
 	struct vmcb *vmcb;
@@ -240,6 +243,9 @@ void svm_run(struct vcpu *v, struct exit *e)
 	v->regs.rflags = c->rflags;
 	svm_decode(c, e);
 	offer_settle(v, &s->offer, !(c->vintr & VINTR_IRQ), e);
+	/* Bochs changes LMA before it finds that the write of CR0.PG exits; VMRUN derives it from LME and PG anyway (APM 15.5.1). */
+	if (unlikely(e->kind == EXIT_CR_WRITE))
+		c->efer = (c->cr0 & CR0_PG) && (c->efer & EFER_LME) ? c->efer | EFER_LMA : c->efer & ~EFER_LMA;
 }
 
 /* --- what the rest of hvm/ changes in the VMCB --- */

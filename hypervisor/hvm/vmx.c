@@ -169,8 +169,7 @@ static bool negotiate_all(uint64_t basic)
 	       negotiate(first + 2, exit_controls, 0, &caps.exit) &&
 	       negotiate(first + 3, entry_controls, 0, &caps.entry) && refuse_unwanted() &&
 	       negotiate(MSR_VMX_SECONDARY, secondary_controls,
-			 SECONDARY_VPID | SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_XSAVES | SECONDARY_PLE,
-			 &caps.secondary);
+			 SECONDARY_VPID | SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_PLE, &caps.secondary);
 }
 
 static bool ept_fits(void)
@@ -206,10 +205,9 @@ int vmx_init(void)
 	caps.revision = (uint32_t)basic & 0x7fffffff;
 	caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
-	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s%s", caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
+	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s", caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
 		 caps.secondary & SECONDARY_VPID ? ", VPID" : "", caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
-		 caps.secondary & SECONDARY_XSAVES ? ", XSAVES" : "",
 		 caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "");
 	return 0;
 }
