@@ -55,6 +55,7 @@ struct hvm_vcpu {
 		struct svm_vcpu *svm;
 		struct vmx_vcpu *vmx;
 	};
+	struct vmcb *vmcb; /* SVM: a heap page */
 	struct vlapic lapic;
 	/* The exception or re-delivered event to inject at the next entry (at most one); vector EVENT_NONE: none. */
 	struct {

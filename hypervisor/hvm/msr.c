@@ -174,7 +174,9 @@ static bool efer_write(struct vcpu *v, uint64_t value)
 	if (((old ^ value) & EFER_LME) && (hvm_get_cr(v, 0) & CR0_PG))
 		return false;
 	/* LMA follows LME and paging; software cannot change it. */
-	hvm_set_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
+	value = (value & ~EFER_LMA) | (old & EFER_LMA);
+	if (value != old)
+		hvm_set_efer(v, value);
 	return true;
 }
 

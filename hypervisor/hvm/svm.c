@@ -30,7 +30,6 @@
 #define CR0_PG		   BIT(31)
 
 struct svm_vcpu {
-	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
 	struct tlb_vcpu tlb;
 	struct offer offer; /* in V_IRQ at the last entry */
@@ -113,13 +112,13 @@ int svm_vcpu_init(struct vcpu *v)
 
 	if (!s)
 		return -ENOMEM;
-	s->vmcb = heap_alloc_pages(0);
-	if (!s->vmcb) {
+	v->hvm->vmcb = heap_alloc_pages(0);
+	if (!v->hvm->vmcb) {
 		heap_free(s, sizeof(*s));
 		return -ENOMEM;
 	}
-	s->vmcb_pa = port_direct_mfn(s->vmcb).n << PAGE_SHIFT;
-	program_controls(v, s->vmcb);
+	s->vmcb_pa = port_direct_mfn(v->hvm->vmcb).n << PAGE_SHIFT;
+	program_controls(v, v->hvm->vmcb);
 	v->hvm->svm = s;
 	svm_trap_tsc(v, v->domain->hvm->tsc_emulated);
 	return 0;
@@ -131,7 +130,7 @@ void svm_vcpu_destroy(struct vcpu *v)
 
 	if (!s)
 		return;
-	heap_free_pages(s->vmcb, 0);
+	heap_free_pages(v->hvm->vmcb, 0);
 	heap_free(s, sizeof(*s));
 	v->hvm->svm = NULL;
 }
@@ -147,11 +146,6 @@ void svm_flush_nested(struct vcpu *v)
 }
 
 /* --- state access --- */
-
-struct vmcb *svm_vmcb(struct vcpu *v)
-{
-	return v->hvm->svm->vmcb;
-}
 
 void svm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
@@ -225,7 +219,7 @@ static void use_asid(struct svm_vcpu *s, struct vmcb *c)
 void svm_run(struct vcpu *v, struct exit *e)
 {
 	struct svm_vcpu *s = v->hvm->svm;
-	struct vmcb *c = s->vmcb;
+	struct vmcb *c = v->hvm->vmcb;
 
 	c->rax = v->regs.rax;
 	c->rsp = v->regs.rsp;

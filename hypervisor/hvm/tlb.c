@@ -19,7 +19,7 @@ void tlb_forget_nested(struct tlb_vcpu *v)
 	v->nested_on = 0;
 }
 
-struct tlb_flush tlb_enter(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v)
+struct tlb_flush tlb_enter_anew(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v)
 {
 	/* What this CPU kept while v was elsewhere is as old as may be. */
 	struct tlb_flush f = { .nested = v->nested_on != cpu + 1 };

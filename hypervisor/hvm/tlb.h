@@ -33,6 +33,12 @@ void tlb_cpu_init(struct tlb_cpu *c, uint32_t count);
 void tlb_forget_linear(struct tlb_vcpu *v); /* what its own page tables gave is stale */
 void tlb_forget_nested(struct tlb_vcpu *v); /* what the nested page tables gave is stale, too */
 /* v is about to enter on this CPU: makes v->id valid, and says what must be flushed first. */
-struct tlb_flush tlb_enter(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v);
+struct tlb_flush tlb_enter_anew(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v);
+static inline struct tlb_flush tlb_enter(struct tlb_cpu *c, uint32_t cpu, struct tlb_vcpu *v)
+{
+	if (likely(v->generation == c->generation && v->cpu == cpu && v->nested_on == cpu + 1))
+		return (struct tlb_flush){ 0 };
+	return tlb_enter_anew(c, cpu, v);
+}
 
 #endif

@@ -102,7 +102,11 @@ static inline void vendor_msr_pass(uint8_t *bitmap, uint32_t msr, bool writes)
 
 /* --- registers; v runs on this CPU, or on none --- */
 
-struct vmcb *svm_vmcb(struct vcpu *v);
+static inline struct vmcb *svm_vmcb(struct vcpu *v)
+{
+	return v->hvm->vmcb;
+}
+
 uint64_t vmx_get(struct vcpu *v, enum hvm_reg r);
 void vmx_set(struct vcpu *v, enum hvm_reg r, uint64_t value);
 

@@ -54,11 +54,12 @@ boot() {
 
 # kernel CPU NAME: one guest kernel as dom0.
 kernel() {
-	local cpus=1 args='' line
-	[ "$2" != smp ] || { cpus=2 args='dom0_max_vcpus=4'; }
+	local cpus args='' line
+	cpus=$(sed -n 's|^// cpus: ||p' "$guest/$2.c")
+	[ "$2" != smp ] || cpus=2 # four would take turns for minutes
 	args+=" $(sed -n 's|^// xen-args: ||p' "$guest/$2.c")"
 	until="VERDICT $2 |GOSSAMER STOPPED|the machine has stopped"
-	boot "$1" "$2" 150 --cpus=$cpus --kernel="$BUILD/test/guest/$2.elf" --initrd= --dom0-memory=512 --args="$args" --dom0-args=" cpus=$cpus"
+	boot "$1" "$2" 150 --cpus=${cpus:-1} --kernel="$BUILD/test/guest/$2.elf" --initrd= --dom0-memory=512 --args="$args" --dom0-args=" cpus=${cpus:-1}"
 	line=$(grep -aoE "VERDICT $2 .*" "$log" | tr -d '\r' | head -n 1) || true
 	case $line in
 	*" PASS "*) verdict PASS "$1 $2" ;;

@@ -445,11 +445,6 @@ WEAK int vendor_init(void)
 	return 0;
 }
 
-WEAK struct vmcb *svm_vmcb(struct vcpu *v)
-{
-	abort();
-}
-
 WEAK uint64_t vmx_get(struct vcpu *v, enum hvm_reg r)
 {
 	abort();

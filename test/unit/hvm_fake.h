@@ -18,14 +18,11 @@
 #include "host/host.h"
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
-#include "hvm/vmcb.h"
+#include "hvm/vendor.h"
 #include "lib/lib.h"
 
 #define WEAK	    __attribute__((weak))
 #define FAKE_VCPUS  4
-#ifndef FAKE_VMCB
-#define FAKE_VMCB /* WEAK where hvm/svm.c is linked */
-#endif
 
 static struct domain fake_domain;
 static struct hvm_domain fake_hvm;
@@ -60,6 +57,7 @@ static inline void fake_machine(unsigned vcpus)
 		fake_vcpu[i].domain = &fake_domain;
 		fake_vcpu[i].hvm = &fake_hvcpu[i];
 		fake_vcpu[i].info = &fake_info[i];
+		fake_hvcpu[i].vmcb = &fake_vmcb[i];
 		fake_hvcpu[i].inject.vector = EVENT_NONE;
 		fake_vcpu[i].sched.up = true;
 		fake_list[i] = i < vcpus ? &fake_vcpu[i] : NULL;
@@ -75,11 +73,6 @@ static inline void fake_taken(struct vcpu *v, uint8_t vector)
 }
 
 /* --- vendor --- */
-
-FAKE_VMCB struct vmcb *svm_vmcb(struct vcpu *v)
-{
-	return &fake_vmcb[v->id];
-}
 
 WEAK void hvm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 {
