@@ -31,9 +31,9 @@ static struct place {
 	const struct vcpu *loaded;   /* whose state the FPU and debug registers hold, if it agrees; this CPU only */
 } __attribute__((aligned(64))) places[NR_CPUS];
 
-int run_init(void)
+int run_init(const char *virt_off)
 {
-	int rc = vendor_init();
+	int rc = vendor_init(virt_off);
 
 	if (rc)
 		return rc;

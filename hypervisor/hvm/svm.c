@@ -19,11 +19,8 @@
 #define CPUID_SVM	   0x8000000au
 #define SVM_NPT		   BIT(0)
 #define SVM_NRIPS	   BIT(3)
-#define SVM_VMCB_CLEAN	   BIT(5)
-#define SVM_FLUSH_BY_ASID  BIT(6)
 #define SVM_DECODE_ASSISTS BIT(7)
 #define SVM_PAUSE_FILTER   BIT(10)
-#define SVM_VGIF	   BIT(16)
 #define EFER_LME	   BIT(8)
 #define EFER_LMA	   BIT(10)
 #define EFER_SVME	   BIT(12)
@@ -45,12 +42,9 @@ int svm_init(void)
 	port_cpuid(CPUID_SVM, 0, r);
 	svm_features = (struct svm_features){
 		.npt = r[3] & SVM_NPT,
-		.nrips = r[3] & SVM_NRIPS,
-		.vmcb_clean = r[3] & SVM_VMCB_CLEAN,
-		.flush_by_asid = r[3] & SVM_FLUSH_BY_ASID,
-		.decode_assists = r[3] & SVM_DECODE_ASSISTS,
-		.pause_filter = r[3] & SVM_PAUSE_FILTER,
-		.vgif = r[3] & SVM_VGIF,
+		.nrips = (r[3] & SVM_NRIPS) && vendor_may_use("nrips"),
+		.decode_assists = (r[3] & SVM_DECODE_ASSISTS) && vendor_may_use("decode-assists"),
+		.pause_filter = (r[3] & SVM_PAUSE_FILTER) && vendor_may_use("pause-filter"),
 		.asids = r[1],
 	};
 	if (!svm_features.npt) {
@@ -58,10 +52,9 @@ int svm_init(void)
 			"(QEMU: a CPU model with +npt)");
 		return -ENODEV;
 	}
-	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",
+	log_info("SVM: nested paging, %u ASIDs%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",
 		 svm_features.decode_assists ? ", decode assists" : "",
-		 svm_features.flush_by_asid ? ", flush by ASID" : "",
-		 svm_features.vmcb_clean ? ", VMCB clean bits" : "", svm_features.pause_filter ? ", pause filter" : "");
+		 svm_features.pause_filter ? ", pause filter" : "");
 	return 0;
 }
 

@@ -2,14 +2,53 @@
 #include "hvm/vendor.h"
 
 #include "core/log.h"
+#include "lib/lib.h"
 #include "port/cpu.h"
 
 bool vendor_vmx;
+static const char *switched_off = "";
 
-int vendor_init(void)
+/* Is the word [word, word + n) in the list? */
+static bool listed(const char *list, const char *word, size_t n)
+{
+	while (*list) {
+		size_t k = 0;
+
+		while (list[k] && list[k] != ',')
+			k++;
+		if (k == n && !strncmp(list, word, n))
+			return true;
+		list += list[k] ? k + 1 : k;
+	}
+	return false;
+}
+
+bool vendor_may_use(const char *feature)
+{
+	return !listed(switched_off, feature, strlen(feature));
+}
+
+static void check_names(const char *off)
+{
+	static const char all[] = "nrips,decode-assists,pause-filter,vpid,ple";
+
+	while (*off) {
+		size_t k = 0;
+
+		while (off[k] && off[k] != ',')
+			k++;
+		if (k && !listed(all, off, k))
+			log_err("option virt-off: there is no feature \"%s\" (from there on); known are %s", off, all);
+		off += off[k] ? k + 1 : k;
+	}
+}
+
+int vendor_init(const char *off)
 {
 	uint32_t basic[4], extended[4];
 
+	check_names(off);
+	switched_off = off;
 	port_cpuid(1, 0, basic);
 	port_cpuid(0x80000001, 0, extended);
 	vendor_vmx = basic[2] & BIT(5);

@@ -10,7 +10,12 @@
 
 extern bool vendor_vmx; /* hvm/vendor.c */
 
-int vendor_init(void); /* boot CPU: finds out which; 0, or -ENODEV after a message that says what is missing */
+/*
+ * Boot CPU: finds out which; 0, or -ENODEV after a message that says what is missing. off: the optional features that are not to
+ * be used, names separated by commas (docs/hardware.md); it stays valid until the return.
+ */
+int vendor_init(const char *off);
+bool vendor_may_use(const char *feature); /* while vendor_init() runs */
 
 /* Both have these; the comments are at vendor_*() below. */
 #define VENDOR_FUNCTIONS(x)                                                                                            \
@@ -168,7 +173,7 @@ static inline void vendor_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
 
 /* Features found and used, printed at boot. */
 struct svm_features {
-	bool npt, nrips, decode_assists, flush_by_asid, vmcb_clean, pause_filter, vgif;
+	bool npt, nrips, decode_assists, pause_filter;
 	uint32_t asids;
 };
 extern struct svm_features svm_features;

@@ -159,6 +159,13 @@ static bool refuse_unwanted(void)
 	return true;
 }
 
+/* RDTSCP and INVPCID follow the CPU: guests find them in their CPUID. */
+static uint32_t optional_secondary(void)
+{
+	return SECONDARY_RDTSCP | SECONDARY_INVPCID | (vendor_may_use("vpid") ? SECONDARY_VPID : 0) |
+	       (vendor_may_use("ple") ? SECONDARY_PLE : 0);
+}
+
 static bool negotiate_all(uint64_t basic)
 {
 	bool exact = basic & BIT(55);
@@ -168,8 +175,7 @@ static bool negotiate_all(uint64_t basic)
 	       negotiate(first + 1, primary_controls, 0, &caps.primary) &&
 	       negotiate(first + 2, exit_controls, 0, &caps.exit) &&
 	       negotiate(first + 3, entry_controls, 0, &caps.entry) && refuse_unwanted() &&
-	       negotiate(MSR_VMX_SECONDARY, secondary_controls,
-			 SECONDARY_VPID | SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_PLE, &caps.secondary);
+	       negotiate(MSR_VMX_SECONDARY, secondary_controls, optional_secondary(), &caps.secondary);
 }
 
 static bool ept_fits(void)

@@ -440,7 +440,12 @@ WEAK bool vendor_vmx;
 FAKE_VENDOR(svm)
 FAKE_VENDOR(vmx)
 
-WEAK int vendor_init(void)
+WEAK bool vendor_may_use(const char *feature)
+{
+	return true;
+}
+
+WEAK int vendor_init(const char *off)
 {
 	return 0;
 }
