@@ -1,6 +1,6 @@
 /*
- * hvm/vmx.c: Intel VMX (SDM vol. 3, chapters 24 to 31): negotiates controls, programs the VMCS, decodes exits
- * (hvm/vmx_decode.c). Owns struct vmx_vcpu and which VMCS each CPU has loaded.
+ * hvm/vmx.c: Intel VMX (SDM vol. 3, chapters 24 to 31): programs the VMCS with the controls of hvm/vmx_caps.c; hvm/vmx_decode.c
+ * decodes its exits. Owns struct vmx_vcpu and which VMCS each CPU has loaded.
  * Locks: none; a VMCS is loaded on the CPU that runs its vCPU, from vmx_switch_in() to vmx_switch_out(), and on no other.
  * Of a vCPU that does not run it is loaded for each single access.
  *
@@ -15,6 +15,7 @@
 #include "hvm/tlb.h"
 #include "hvm/vendor.h"
 #include "hvm/vmcs.h"
+#include "hvm/vmx_caps.h"
 #include "hvm/vmx_check.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
@@ -51,172 +52,10 @@ struct vmx_vcpu {
 	uint64_t syscall[4]; /* STAR, LSTAR, CSTAR, SFMASK */
 };
 
-/* What the CPUs offer; the same on all of them (vmx_cpu_init() checks). */
-static struct {
-	uint32_t revision, pin, primary, secondary, exit, entry;
-	uint64_t ept;
-} caps;
-
 static struct tlb_cpu vpids[NR_CPUS];
 static struct vcpu *loaded[NR_CPUS]; /* whose VMCS; that CPU only */
 
 /* --- start-up --- */
-
-struct control {
-	uint32_t bit;
-	const char *name;
-};
-
-static const struct control pin_controls[] = {
-	{ PIN_INTERRUPT, "external-interrupt exiting" },
-	{ PIN_NMI, "NMI exiting" },
-	{ PIN_VIRTUAL_NMIS, "virtual NMIs" },
-	{ 0, NULL },
-};
-
-static const struct control primary_controls[] = {
-	{ PRIMARY_INTERRUPT_WINDOW, "interrupt-window exiting" },
-	{ PRIMARY_TSC_OFFSET, "use TSC offsetting" },
-	{ PRIMARY_HLT, "HLT exiting" },
-	{ PRIMARY_MWAIT, "MWAIT exiting" },
-	{ PRIMARY_RDPMC, "RDPMC exiting" },
-	{ PRIMARY_RDTSC, "RDTSC exiting" },
-	{ PRIMARY_CR8_LOAD, "CR8-load exiting" },
-	{ PRIMARY_CR8_STORE, "CR8-store exiting" },
-	{ PRIMARY_NMI_WINDOW, "NMI-window exiting" },
-	{ PRIMARY_MOV_DR, "MOV-DR exiting" },
-	{ PRIMARY_IO_BITMAPS, "use I/O bitmaps" },
-	{ PRIMARY_MSR_BITMAPS, "use MSR bitmaps" },
-	{ PRIMARY_MONITOR, "MONITOR exiting" },
-	{ PRIMARY_SECONDARY, "activate secondary controls" },
-	{ 0, NULL },
-};
-
-static const struct control secondary_controls[] = {
-	{ SECONDARY_EPT, "enable EPT" },
-	{ SECONDARY_WBINVD, "WBINVD exiting" },
-	{ SECONDARY_UNRESTRICTED, "unrestricted guest" },
-	{ 0, NULL },
-};
-
-static const struct control exit_controls[] = {
-	{ EXITC_SAVE_DEBUG, "save debug controls" },
-	{ EXITC_HOST_64, "host address-space size" },
-	{ EXITC_SAVE_PAT, "save IA32_PAT" },
-	{ EXITC_LOAD_PAT, "load IA32_PAT" },
-	{ EXITC_SAVE_EFER, "save IA32_EFER" },
-	{ EXITC_LOAD_EFER, "load IA32_EFER" },
-	{ 0, NULL },
-};
-
-static const struct control entry_controls[] = {
-	{ ENTRYC_LOAD_DEBUG, "load debug controls" },
-	{ ENTRYC_IA32E, "IA-32e mode guest" },
-	{ ENTRYC_LOAD_PAT, "load IA32_PAT" },
-	{ ENTRYC_LOAD_EFER, "load IA32_EFER" },
-	{ 0, NULL },
-};
-
-/* Controls that the CPU may insist on unless it can say otherwise (SDM A.2), and that would cost an exit each time. */
-static const struct control unwanted_controls[] = {
-	{ PRIMARY_INVLPG, "INVLPG exiting" },
-	{ PRIMARY_CR3_LOAD, "CR3-load exiting" },
-	{ PRIMARY_CR3_STORE, "CR3-store exiting" },
-	{ 0, NULL },
-};
-
-/*
- * A word of controls: all of must, those of may that the CPU has, and what it insists on (low half of the MSR).
- * False: something is missing, and the message names it.
- */
-static bool negotiate(uint32_t msr, const struct control *must, uint32_t may, uint32_t *out)
-{
-	uint32_t want = may;
-	uint64_t cap = 0;
-
-	port_rdmsr(msr, &cap);
-	for (; must->name; must++) {
-		want |= must->bit;
-		if (!(cap >> 32 & must->bit)) {
-			log_err("this CPU's VMX lacks the control \"%s\" (MSR %x is %lx); Gossamer needs it",
-				must->name, msr, cap);
-			return false;
-		}
-	}
-	*out = (want & (uint32_t)(cap >> 32)) | (uint32_t)cap;
-	return true;
-}
-
-static bool refuse_unwanted(void)
-{
-	for (const struct control *c = unwanted_controls; c->name; c++)
-		if (caps.primary & c->bit) {
-			log_err("this CPU's VMX insists on the control \"%s\"; Gossamer needs a CPU that can do "
-				"without",
-				c->name);
-			return false;
-		}
-	return true;
-}
-
-/* RDTSCP and INVPCID follow the CPU: guests find them in their CPUID. */
-static uint32_t optional_secondary(void)
-{
-	return SECONDARY_RDTSCP | SECONDARY_INVPCID | (vendor_may_use("vpid") ? SECONDARY_VPID : 0) |
-	       (vendor_may_use("ple") ? SECONDARY_PLE : 0);
-}
-
-static bool negotiate_all(uint64_t basic)
-{
-	bool exact = basic & BIT(55);
-	uint32_t first = exact ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
-
-	return negotiate(first, pin_controls, 0, &caps.pin) &&
-	       negotiate(first + 1, primary_controls, 0, &caps.primary) &&
-	       negotiate(first + 2, exit_controls, 0, &caps.exit) &&
-	       negotiate(first + 3, entry_controls, 0, &caps.entry) && refuse_unwanted() &&
-	       negotiate(MSR_VMX_SECONDARY, secondary_controls, optional_secondary(), &caps.secondary);
-}
-
-static bool ept_fits(void)
-{
-	static const struct {
-		uint64_t bit;
-		const char *name;
-	} must[] = {
-		{ EPT_CAP_WALK4, "page walks of four levels" },
-		{ EPT_CAP_WB, "write-back paging structures" },
-		{ EPT_CAP_2M, "2 MiB pages" },
-		{ EPT_CAP_INVEPT | EPT_CAP_INVEPT_ALL, "INVEPT" },
-	};
-
-	port_rdmsr(MSR_VMX_EPT_VPID, &caps.ept);
-	for (unsigned i = 0; i < ARRAY_SIZE(must); i++)
-		if ((caps.ept & must[i].bit) != must[i].bit) {
-			log_err("this CPU's EPT lacks %s (MSR %x is %lx); Gossamer needs it", must[i].name,
-				MSR_VMX_EPT_VPID, caps.ept);
-			return false;
-		}
-	if (!(caps.ept & EPT_CAP_INVVPID) || !(caps.ept & EPT_CAP_INVVPID_ALL))
-		caps.secondary &= ~(uint32_t)SECONDARY_VPID;
-	return true;
-}
-
-int vmx_init(void)
-{
-	uint64_t basic = 0;
-
-	if (!port_rdmsr(MSR_VMX_BASIC, &basic) || !negotiate_all(basic) || !ept_fits())
-		return -ENODEV;
-	caps.revision = (uint32_t)basic & 0x7fffffff;
-	caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
-	caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
-	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s", caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
-		 caps.secondary & SECONDARY_VPID ? ", VPID" : "", caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
-		 caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
-		 caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "");
-	return 0;
-}
 
 static uint32_t *new_region(uint64_t *pa)
 {
@@ -224,7 +63,7 @@ static uint32_t *new_region(uint64_t *pa)
 
 	if (!region)
 		return NULL;
-	region[0] = caps.revision;
+	region[0] = vmx_caps.revision;
 	*pa = port_direct_mfn(region).n << PAGE_SHIFT;
 	return region;
 }
@@ -235,7 +74,7 @@ int vmx_cpu_init(unsigned cpu)
 	uint32_t *region;
 
 	tlb_cpu_init(&vpids[cpu], BIT(16));
-	if (!port_rdmsr(MSR_VMX_EPT_VPID, &ept) || ept != caps.ept) {
+	if (!port_rdmsr(MSR_VMX_EPT_VPID, &ept) || ept != vmx_caps.ept) {
 		log_err("CPU %u: its VMX is another than the boot CPU's", cpu);
 		return -ENODEV;
 	}
@@ -512,12 +351,12 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	const struct hvm_domain *hd = v->domain->hvm;
 	uint64_t io = port_direct_mfn(hd->io_bitmap).n << PAGE_SHIFT;
 
-	s->primary = caps.primary;
-	s->entry = caps.entry;
-	port_vmwrite(VMCS_PIN, caps.pin);
+	s->primary = vmx_caps.primary;
+	s->entry = vmx_caps.entry;
+	port_vmwrite(VMCS_PIN, vmx_caps.pin);
 	port_vmwrite(VMCS_PRIMARY, s->primary);
-	port_vmwrite(VMCS_SECONDARY, caps.secondary);
-	port_vmwrite(VMCS_EXIT, caps.exit);
+	port_vmwrite(VMCS_SECONDARY, vmx_caps.secondary);
+	port_vmwrite(VMCS_EXIT, vmx_caps.exit);
 	port_vmwrite(VMCS_ENTRY, s->entry);
 	/* #DB and #AC can be raised again by their own delivery, for ever: only an exit lets anything else happen. */
 	port_vmwrite(VMCS_EXCEPTIONS, BIT(1) | BIT(17) | BIT(18));
@@ -541,7 +380,7 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	port_vmwrite(VMCS_ACTIVITY, 0);
 	port_vmwrite(VMCS_BLOCKING, 0);
 	port_vmwrite(VMCS_PENDING_DEBUG, 0);
-	if (caps.secondary & SECONDARY_PLE) {
+	if (vmx_caps.secondary & SECONDARY_PLE) {
 		port_vmwrite(VMCS_PLE_GAP, 128);
 		port_vmwrite(VMCS_PLE_WINDOW, 4096);
 	}
@@ -695,9 +534,9 @@ static void flush(struct vcpu *v, struct vmx_vcpu *s)
 	struct tlb_flush f = tlb_enter(&vpids[cpu], cpu, &s->tlb);
 
 	if (unlikely(f.nested))
-		port_invept(caps.ept & EPT_CAP_INVEPT_ONE ? 1 : 2,
+		port_invept(vmx_caps.ept & EPT_CAP_INVEPT_ONE ? 1 : 2,
 			    v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB);
-	if (!(caps.secondary & SECONDARY_VPID))
+	if (!(vmx_caps.secondary & SECONDARY_VPID))
 		return; /* each entry and exit flushes all that is not nested */
 	if (unlikely(f.all))
 		port_invvpid(2, 0);
@@ -778,7 +617,7 @@ static void read_state(struct vcpu *v, struct vmx_state *s)
 		.sysenter_eip = port_vmread(VMCS_GUEST_SYSENTER_EIP),
 		.pending_debug = port_vmread(VMCS_PENDING_DEBUG),
 		.entry = v->hvm->vmx->entry,
-		.secondary = caps.secondary,
+		.secondary = vmx_caps.secondary,
 		.event = (uint32_t)port_vmread(VMCS_ENTRY_EVENT),
 		.blocking = (uint32_t)port_vmread(VMCS_BLOCKING),
 		.activity = (uint32_t)port_vmread(VMCS_ACTIVITY),

@@ -1,0 +1,14 @@
+/* hvm/vmx_caps.c: which VMX controls this machine's CPUs have, and are used. vmx_init() (hvm/vendor.h) fills it in once. */
+#ifndef HVM_VMX_CAPS_H
+#define HVM_VMX_CAPS_H
+
+#include "lib/types.h"
+
+struct vmx_caps {
+	uint32_t revision;			       /* of the VMCS's format */
+	uint32_t pin, primary, secondary, exit, entry; /* controls that every VMCS starts with */
+	uint64_t ept; /* IA32_VMX_EPT_VPID_CAP; the same on all CPUs (vmx_cpu_init() checks) */
+};
+extern struct vmx_caps vmx_caps;
+
+#endif
