@@ -559,3 +559,72 @@ __attribute__((weak)) bool port_svm_on(uint64_t hsave_pa)
 __attribute__((weak)) void port_svm_enter(uint64_t vmcb_pa, uint64_t *regs)
 {
 }
+
+/* --- Intel VMX: this machine has none; a test that plays its CPU brings its own --- */
+
+__attribute__((weak)) bool port_vmx_on(uint64_t region_pa)
+{
+	return false;
+}
+
+__attribute__((weak)) void port_vmclear(uint64_t vmcs_pa)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_vmptrld(uint64_t vmcs_pa)
+{
+	abort();
+}
+
+__attribute__((weak)) uint64_t port_vmread(uint32_t field)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_vmwrite(uint32_t field, uint64_t value)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_vmx_host_state(void)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_invept(uint64_t type, uint64_t eptp)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_invvpid(uint64_t type, uint16_t vpid)
+{
+	abort();
+}
+
+__attribute__((weak)) bool port_vmx_enter(uint64_t *regs, bool launched)
+{
+	abort();
+}
+
+__attribute__((weak)) void port_nmi(void)
+{
+}
+
+__attribute__((weak)) uint64_t port_cr2_get(void)
+{
+	return 0;
+}
+
+__attribute__((weak)) void port_cr2_set(uint64_t value)
+{
+}
+
+__attribute__((weak)) uint64_t port_dr6_get(void)
+{
+	return 0;
+}
+
+__attribute__((weak)) void port_dr6_set(uint64_t value)
+{
+}
