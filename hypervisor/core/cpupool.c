@@ -211,7 +211,12 @@ int cpupool_move_domain(struct domain *d, uint32_t id)
 
 	spin_lock(&sched_control);
 	p = cpupool_find(id);
-	rc = p ? control_move_domain(d, p) : -ENOENT;
+	if (!p)
+		rc = -ENOENT;
+	else if (domain_dying(d) && id)
+		rc = -EINVAL;
+	else
+		rc = control_move_domain(d, p);
 	spin_unlock(&sched_control);
 	return rc;
 }

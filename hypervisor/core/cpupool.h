@@ -46,7 +46,7 @@ int cpupool_add_cpu(uint32_t id, uint32_t cpu);
 int cpupool_remove_cpu(uint32_t id, uint32_t cpu);
 /*
  * Its vCPUs' affinity becomes any. Works on running domains too. 0, -ENOENT (pool), -EBUSY (the pool has no CPUs),
- * -ENOSPC (EDF: default promises do not fit).
+ * -ENOSPC (EDF: default promises do not fit), -EINVAL: it is dying, which it does in Pool-0.
  */
 int cpupool_move_domain(struct domain *d, uint32_t id);
 struct cpumask cpupool_free_cpus(void); /* online and in no pool */

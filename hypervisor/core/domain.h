@@ -55,7 +55,7 @@ struct vcpu {
 	gva_t time_gva;
 	gpa_t time_gpa;
 
-	uint32_t poll_port;	       /* single-port poll: which, 0 = several */
+	uint32_t poll_port;	       /* single-port poll: which, 0 = several; atomic */
 	uint32_t virq_port[24];	       /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */
 	struct evtchn_fifo_vcpu *fifo; /* FIFO control block state, core/evtchn_fifo.c; NULL */
 
@@ -89,7 +89,7 @@ struct domain {
 	uint32_t max_vcpus;
 	struct vcpu **vcpu; /* max_vcpus pointers; NULL until made */
 
-	uint64_t frames;     /* frames owned; frame lock */
+	uint64_t frames;     /* frames owned; atomic, written under the frame lock */
 	uint64_t max_frames; /* XEN_DOMCTL_max_mem; ~0 = no limit */
 	uint64_t claimed;    /* outstanding claim; frame lock */
 	uint64_t

@@ -67,13 +67,21 @@ void evtchn_wake_pollers(struct domain *d, uint32_t port)
 
 	if (likely(!__atomic_load_n(&d->evtchn.pollers, __ATOMIC_SEQ_CST)))
 		return;
-	for_each_vcpu (d, v)
-		if (__atomic_load_n(&v->sched.polling, __ATOMIC_SEQ_CST) && (!v->poll_port || v->poll_port == port))
+	for_each_vcpu (d, v) {
+		uint32_t polled;
+
+		if (!__atomic_load_n(&v->sched.polling, __ATOMIC_SEQ_CST))
+			continue;
+		polled = __atomic_load_n(&v->poll_port, __ATOMIC_RELAXED);
+		if (!polled || polled == port)
 			sched_wake(v);
+	}
 }
 
-void evtchn_note_poller(struct vcpu *v)
+void evtchn_note_poller(struct vcpu *v, uint32_t port)
 {
+	__atomic_store_n(&v->poll_port, port, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->sched.polling, true, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->domain->evtchn.pollers, true, __ATOMIC_SEQ_CST);
 }
 

@@ -65,8 +65,8 @@ void evtchn_global_virq(uint32_t virq);
 int evtchn_set_global_virq_handler(struct domain *d, uint32_t virq); /* 0, or -EINVAL: not a global VIRQ */
 /* SCHEDOP_poll: 1 the event of this port is pending (masked or not), 0 it is not, -EINVAL no such port. */
 int evtchn_port_pending(struct domain *d, uint32_t port);
-/* v->sched.polling and v->poll_port are set: from now on an event of a polled port wakes v. */
-void evtchn_note_poller(struct vcpu *v);
+/* v, the caller, polls that port (0: several): from now on its events (0: all) wake v, masked or not. */
+void evtchn_note_poller(struct vcpu *v, uint32_t port);
 /* For `q` and leak tests. */
 uint32_t evtchn_active(struct domain *d);
 uint32_t evtchn_pages(struct domain *d); /* of port objects; they grow and stay */

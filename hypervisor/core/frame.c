@@ -430,7 +430,7 @@ static inline __attribute__((always_inline)) void give(struct domain *d, uint64_
 	}
 	if (!d->frames)
 		domain_hold(d);
-	d->frames += count;
+	__atomic_store_n(&d->frames, d->frames + count, __ATOMIC_RELAXED);
 }
 
 static inline __attribute__((always_inline)) mfn_t alloc_from(struct domain *d, uint64_t nodes, bool exact,
@@ -548,7 +548,7 @@ static void last_reference(uint64_t n, uint64_t w, struct domain *d)
 	spin_lock(&frames.lock);
 	word_set(n, word_free(FREE_INSIDE, NIL, NIL));
 	block_free(n, 0);
-	empty = --d->frames == 0;
+	empty = __atomic_sub_fetch(&d->frames, 1, __ATOMIC_RELAXED) == 0;
 	spin_unlock(&frames.lock);
 	if (empty)
 		domain_put(d);

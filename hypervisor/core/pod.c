@@ -308,15 +308,16 @@ static void cache_shrink(struct domain *d, uint64_t surplus)
 int pod_set_target(struct domain *d, uint64_t target)
 {
 	struct p2m *p = &d->p2m;
-	uint64_t goal, start, populated;
+	uint64_t goal, start, populated, frames;
 	int ret = 0;
 
 	spin_lock(&p->lock);
+	frames = __atomic_load_n(&d->frames, __ATOMIC_RELAXED);
 	p->pod_target = target;
 	p->pod_swept = 0;
 	start = p->pod_cache;
-	populated = d->frames - p->pod_cache;
-	if ((populated && !p->pod_entries) || domain_dying(d) || target < d->frames)
+	populated = frames - p->pod_cache;
+	if ((populated && !p->pod_entries) || domain_dying(d) || target < frames)
 		goto out;
 	goal = target - populated;
 	if (populated)

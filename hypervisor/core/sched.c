@@ -144,6 +144,7 @@ static unsigned idle_state(const struct vcpu *v)
 
 void sched_ask(unsigned cpu)
 {
+	ASSERT(cpu < NR_CPUS);
 	/* When it was asked already and did not look yet, it is on its way. */
 	if (!__atomic_exchange_n(&sched_cpus[cpu].resched, true, __ATOMIC_SEQ_CST) && cpu != port_cpu()) {
 		perfc_inc(port_cpu(), PERFC_sched_kick);
@@ -151,19 +152,14 @@ void sched_ask(unsigned cpu)
 	}
 }
 
-static bool claim_idle(struct cpupool *p, unsigned cpu)
-{
-	return __atomic_fetch_and(&p->idle.word[cpu / 64], ~BIT(cpu % 64), __ATOMIC_SEQ_CST) >> cpu % 64 & 1;
-}
-
 static unsigned best_idle(struct runq *q, const struct vcpu *v)
 {
-	struct cpumask idle, near, soft;
+	struct cpumask idle = cpumask_read(&q->pool->idle), near, soft;
 	unsigned cpu;
 
-	if (likely(cpumask_empty(&q->pool->idle)))
+	if (likely(cpumask_empty(&idle)))
 		return CPUMASK_BITS;
-	idle = cpumask_and(&q->pool->idle, &v->sched.hard);
+	idle = cpumask_and(&idle, &v->sched.hard);
 	near = cpumask_and(&idle, &q->cpus);
 	if (q->policy != SCHED_SHARE)
 		return cpumask_first(&near); /* its one CPU, or none */
@@ -183,14 +179,15 @@ static unsigned best_idle(struct runq *q, const struct vcpu *v)
 	return cpu == CPUMASK_BITS ? cpumask_first(&idle) : cpu;
 }
 
-bool sched_ask_idle(struct runq *q, struct vcpu *v)
+bool sched_ask_idle(struct runq *q, const struct vcpu *v)
 {
 	unsigned cpu;
 
 	/* v is in its queue: an idle CPU that looked before is seen here (share_steal() looks after it said that it idles). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while ((cpu = best_idle(q, v)) != CPUMASK_BITS) {
-		if (claim_idle(q->pool, cpu)) {
+		if (cpumask_clear_shared(&q->pool->idle, cpu)) {
+			__atomic_store_n(&sched_cpus[cpu].claimed, v, __ATOMIC_RELAXED);
 			sched_ask(cpu);
 			return true;
 		}
@@ -328,7 +325,7 @@ static struct vcpu *decide(struct runq *q, unsigned cpu, struct vcpu *prev, uint
 		break;
 	}
 	*until = NEVER;
-	if (prev && q->owner == prev)
+	if (prev && runq_owner(q) == prev)
 		return prev;
 	if (prev)
 		prev->sched.parked = true;
@@ -367,7 +364,6 @@ static void start(struct sched_cpu *c, unsigned cpu, struct vcpu *v, uint64_t no
 static void switch_to(struct runq *q, unsigned cpu, struct vcpu *prev, struct vcpu *next, uint64_t now)
 {
 	struct sched_cpu *c = &sched_cpus[cpu];
-	uint64_t *idle = &q->pool->idle.word[cpu / 64];
 	uint64_t ran = prev ? now - prev->sched.state_entered : 0;
 
 	if (prev)
@@ -380,8 +376,8 @@ static void switch_to(struct runq *q, unsigned cpu, struct vcpu *prev, struct vc
 		trace_switch(prev, next, ran, next ? now - next->sched.state_entered : 0);
 	if (next) {
 		start(c, cpu, next, now);
-		if (*idle >> cpu % 64 & 1)
-			__atomic_fetch_and(idle, ~BIT(cpu % 64), __ATOMIC_RELAXED);
+		if (cpumask_test_shared(&q->pool->idle, cpu))
+			cpumask_clear_shared(&q->pool->idle, cpu);
 	}
 }
 
@@ -412,6 +408,7 @@ struct vcpu *sched_pick(void) NO_LOCK_CHECK
 	unsigned cpu = port_cpu();
 	struct sched_cpu *c = &sched_cpus[cpu];
 	struct vcpu *last = c->current, *prev, *next;
+	const struct vcpu *claimed = NULL;
 	uint64_t now, until;
 	bool left = false, steal;
 	struct runq *q;
@@ -434,6 +431,8 @@ again:
 	}
 	/* What is asked for from here on is asked under the queue's lock, or is looked at again later. */
 	__atomic_store_n(&c->resched, false, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&c->claimed, __ATOMIC_RELAXED))
+		claimed = __atomic_exchange_n(&c->claimed, NULL, __ATOMIC_RELAXED);
 	perfc_inc(cpu, PERFC_sched_pick);
 	now = port_now();
 	next = NULL;
@@ -448,12 +447,14 @@ again:
 		left = left || prev == last;
 	}
 	if (!next)
-		__atomic_fetch_or(&q->pool->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+		cpumask_set_shared(&q->pool->idle, cpu);
 	/* Once its lock is dropped, the queue may go to another pool. */
-	steal = !next && q->policy == SCHED_SHARE && __atomic_load_n(&q->pool->nr_queues, __ATOMIC_RELAXED) > 1;
+	steal = !next && q->policy == SCHED_SHARE && sched_several_queues(q);
 	spin_unlock(&q->lock);
 	if (steal && share_steal(cpu))
 		goto again;
+	if (unlikely(claimed && next && next != claimed))
+		share_overtaken(cpu);
 	set_slice(c, until);
 	if (unlikely(left && next && next == last))
 		guest_switch_in(next);

@@ -16,10 +16,24 @@ struct vcpu *control_vcpus;
 
 /* --- queues --- */
 
+static bool alone_in_socket(unsigned cpu)
+{
+	for (unsigned i = 0; i < port_cpu_count(); i++)
+		if (i != cpu && port_cpu_socket(i) == port_cpu_socket(cpu))
+			return false;
+	return true;
+}
+
+/* Sockets of one CPU each, as machines of unknown topology and virtual ones have them, count as one. */
+static bool share_a_queue(unsigned a, unsigned b)
+{
+	return port_cpu_socket(a) == port_cpu_socket(b) || (alone_in_socket(a) && alone_in_socket(b));
+}
+
 static struct runq *share_queue(const struct cpupool *p, unsigned cpu)
 {
 	for_each_cpu (i, &p->queues)
-		if (p->policy == SCHED_SHARE && port_cpu_socket(cpumask_first(&runqs[i].cpus)) == port_cpu_socket(cpu))
+		if (p->policy == SCHED_SHARE && share_a_queue(cpumask_first(&runqs[i].cpus), cpu))
 			return &runqs[i];
 	return NULL;
 }
@@ -37,22 +51,22 @@ static struct runq *new_queue(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	q->policy = p->policy;
 	q->cpus = CPUMASK_NONE;
 	q->nr_cpus = q->members = 0;
-	q->vtime = 0;
-	q->owner = NULL;
+	q->vtime = SCHED_VTIME_START;
+	__atomic_store_n(&q->owner, NULL, __ATOMIC_RELAXED);
 	for_each_cpu (i, &p->queues)
-		q->vtime = MAX(q->vtime, runqs[i].vtime);
+		q->vtime = MAX(q->vtime, __atomic_load_n(&runqs[i].vtime, __ATOMIC_RELAXED));
 	q->pool = p;
 	spin_unlock(&q->lock);
-	cpumask_set(&p->queues, (unsigned)(q - runqs));
-	p->nr_queues++;
+	cpumask_set_shared(&p->queues, (unsigned)(q - runqs));
+	__atomic_fetch_add(&p->nr_queues, 1, __ATOMIC_RELAXED);
 	return q;
 }
 
 static void free_queue(struct runq *q) NO_LOCK_CHECK
 {
 	ASSERT(!q->members);
-	cpumask_clear(&q->pool->queues, (unsigned)(q - runqs));
-	q->pool->nr_queues--;
+	cpumask_clear_shared(&q->pool->queues, (unsigned)(q - runqs));
+	__atomic_fetch_sub(&q->pool->nr_queues, 1, __ATOMIC_RELAXED);
 	spin_lock(&q->lock);
 	q->pool = NULL;
 	q->used = false;
@@ -72,12 +86,17 @@ void control_join(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	c->floor = 0;
 	c->slice_end = NEVER;
 	__atomic_store_n(&c->runq, (uint16_t)(q - runqs), __ATOMIC_RELEASE);
-	cpumask_set(&p->cpus, cpu);
-	p->nr_cpus++;
+	cpumask_set_shared(&p->cpus, cpu);
+	__atomic_fetch_add(&p->nr_cpus, 1, __ATOMIC_RELAXED);
 	spin_unlock(&q->lock);
 	sched_ask(cpu);
 	if (p->policy == SCHED_NULL)
 		null_offer(q);
+}
+
+static uint32_t members(const struct runq *q)
+{
+	return __atomic_load_n(&q->members, __ATOMIC_RELAXED);
 }
 
 /* The queue for a vCPU in a pool of shares or null; NULL: hard leaves none. Its own if possible, else one with few vCPUs. */
@@ -96,7 +115,7 @@ static struct runq *find_queue(struct runq *own, const struct cpupool *p, const 
 
 		if (!cpumask_meet(&q->cpus, hard) || (best_soft && !is_soft))
 			continue;
-		if (!best || is_soft != best_soft || q->members * best->nr_cpus < best->members * q->nr_cpus) {
+		if (!best || is_soft != best_soft || members(q) * best->nr_cpus < members(best) * q->nr_cpus) {
 			best = q;
 			best_soft = is_soft;
 		}
@@ -126,6 +145,14 @@ static void empty_queue(struct runq *q)
 	}
 }
 
+/* One that leaves may have been asked for the sake of a vCPU which another could run: all that idle look. */
+static void ask_idle(struct cpupool *p)
+{
+	for_each_cpu (cpu, &p->cpus)
+		if (cpumask_test_shared(&p->idle, cpu))
+			sched_ask(cpu);
+}
+
 int control_leave(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 {
 	struct sched_cpu *c = &sched_cpus[cpu];
@@ -141,13 +168,13 @@ int control_leave(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	if (rc)
 		return rc;
 	spin_lock(&q->lock);
-	cpumask_clear(&p->cpus, cpu);
-	p->nr_cpus--;
+	cpumask_clear_shared(&p->cpus, cpu);
+	__atomic_fetch_sub(&p->nr_cpus, 1, __ATOMIC_RELAXED);
 	cpumask_clear(&q->cpus, cpu);
 	q->nr_cpus--;
-	q->owner = NULL;
+	__atomic_store_n(&q->owner, NULL, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->runq, (uint16_t)RUNQ_NONE, __ATOMIC_RELEASE);
-	__atomic_fetch_and(&p->idle.word[cpu / 64], ~BIT(cpu % 64), __ATOMIC_SEQ_CST);
+	cpumask_clear_shared(&p->idle, cpu);
 	spin_unlock(&q->lock);
 	c->last_pool = p->id;
 	if (plan)
@@ -157,6 +184,7 @@ int control_leave(struct cpupool *p, unsigned cpu) NO_LOCK_CHECK
 	if (!q->nr_cpus)
 		free_queue(q);
 	sched_ask(cpu);
+	ask_idle(p);
 	return 0;
 }
 

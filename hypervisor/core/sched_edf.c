@@ -93,8 +93,11 @@ void edf_place(struct runq *q, struct vcpu *v, uint64_t now)
 	/* One vCPU of extra time does not preempt another one. */
 	if (s->queued && !sched_ask_idle(q, v) && q->tree.first == &s->node && !s->on_cpu) {
 		unsigned cpu = cpumask_first(&q->cpus);
-		const struct vcpu *runs = cpu < CPUMASK_BITS ? sched_cpus[cpu].current : NULL;
+		const struct vcpu *runs;
 
+		if (cpu == CPUMASK_BITS)
+			return; /* it just left the pool: all that belong here go elsewhere */
+		runs = sched_cpus[cpu].current;
 		if (!runs || runs->sched.extra != s->extra || runs->sched.depleted || !s->depleted)
 			sched_ask(cpu);
 	}

@@ -7,7 +7,7 @@
 
 void null_place(struct runq *q, struct vcpu *v)
 {
-	if (q->owner != v) {
+	if (runq_owner(q) != v) {
 		v->sched.parked = true;
 		return;
 	}
@@ -51,7 +51,7 @@ void null_assign(struct vcpu *v)
 	if (!q)
 		q = find_free(p, &v->sched.hard);
 	if (q) {
-		q->owner = v;
+		__atomic_store_n(&q->owner, v, __ATOMIC_RELAXED);
 		sched_rehome(v, q, NULL, NULL, false);
 		return;
 	}
@@ -81,7 +81,7 @@ void null_release(struct vcpu *v)
 	stop_waiting(v);
 	if (q->owner != v)
 		return;
-	q->owner = NULL;
+	__atomic_store_n(&q->owner, NULL, __ATOMIC_RELAXED);
 	sched_rehome(v, q, NULL, NULL, false); /* it is parked, or asked off its CPU */
 	null_offer(q);
 }

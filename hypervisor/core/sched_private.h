@@ -7,8 +7,9 @@
 #include "core/sched.h"
 #include "port/machine.h"
 
-#define RUNQ_NONE 0xffffu
-#define NEVER	  (~0ull)
+#define RUNQ_NONE	  0xffffu
+#define NEVER		  (~0ull)
+#define SCHED_VTIME_START (1ull << 32) /* ns; keys in a queue may be less than what is there in virtual time */
 
 /* The CPUs of one socket within a pool (share), or one CPU (EDF, null). Guarded by its lock where nothing else is said. */
 struct runq {
@@ -24,19 +25,20 @@ struct runq {
 	uint64_t vtime;	     /* SCHED_SHARE: virtual time its CPUs have come to; never goes back */
 	struct tree refills; /* SCHED_EDF: depleted vCPUs, by deadline */
 	uint64_t load;	     /* SCHED_EDF: what is promised, SCHED_EDF_FULL = all of the CPU; under sched_control */
-	struct vcpu *owner;  /* SCHED_NULL: whose CPU this is; under sched_control */
+	struct vcpu *owner;  /* SCHED_NULL: whose CPU this is; written under sched_control, read by runq_owner() */
 } __attribute__((aligned(64)));
 
 /* Written by the CPU itself under its queue's lock where nothing else is said; others read single fields without it. */
 struct sched_cpu {
-	struct vcpu *current; /* runs now, or NULL: idle */
-	uint16_t runq;	      /* changed by others under that queue's lock */
-	bool resched;	      /* atomic: set by anybody */
-	bool look;	      /* atomic: other queues are to be looked at, too */
-	bool preempt;	      /* somebody woke who should run before current */
-	bool yielded;	      /* the current vCPU gives up its turn */
-	bool online;	      /* under sched_control */
-	bool failed;	      /* never to be online again; under sched_control */
+	struct vcpu *current;	    /* runs now, or NULL: idle */
+	uint16_t runq;		    /* changed by others under that queue's lock */
+	bool resched;		    /* atomic: set by anybody */
+	bool look;		    /* atomic: other queues are to be looked at, too */
+	bool preempt;		    /* somebody woke who should run before current */
+	bool yielded;		    /* the current vCPU gives up its turn */
+	bool online;		    /* under sched_control */
+	bool failed;		    /* never to be online again; under sched_control */
+	const struct vcpu *claimed; /* atomic: it idled and was asked for the sake of that one; only compared */
 	struct timer slice;
 	uint64_t slice_end; /* SCHED_SHARE: when others get their turn, NEVER: nobody waits */
 	uint64_t floor;	    /* SCHED_SHARE: who runs here has no less virtual time than this */
@@ -61,6 +63,16 @@ static inline struct runq *runq_of(const struct vcpu *v) /* stays only while tha
 	return &runqs[__atomic_load_n(&v->sched.runq, __ATOMIC_RELAXED)];
 }
 
+static inline struct vcpu *runq_owner(const struct runq *q)
+{
+	return __atomic_load_n(&q->owner, __ATOMIC_RELAXED);
+}
+
+static inline bool sched_several_queues(const struct runq *q) /* in q's pool */
+{
+	return __atomic_load_n(&q->pool->nr_queues, __ATOMIC_RELAXED) > 1;
+}
+
 /* --- sched.c; q: v's queue, locked --- */
 
 bool sched_runnable(const struct vcpu *v);
@@ -69,9 +81,9 @@ void sched_lock_two(struct runq *a, struct runq *b);
 void sched_unlock_two(struct runq *a, struct runq *b);
 void sched_enqueue(struct runq *q, struct vcpu *v, uint64_t key);
 void sched_dequeue(struct runq *q, struct vcpu *v);
-struct vcpu *sched_first(struct runq *q, unsigned cpu); /* the first that may run on cpu */
-void sched_ask(unsigned cpu);				/* it is to call sched_pick() soon */
-bool sched_ask_idle(struct runq *q, struct vcpu *v);	/* an idle CPU where v may run; false: there is none */
+struct vcpu *sched_first(struct runq *q, unsigned cpu);	   /* the first that may run on cpu */
+void sched_ask(unsigned cpu);				   /* it is to call sched_pick() soon */
+bool sched_ask_idle(struct runq *q, const struct vcpu *v); /* an idle CPU where v may run; false: there is none */
 /* v, which is runnable but neither runs nor waits, is put where its policy wants it, and a CPU is asked to look. */
 void sched_place(struct runq *q, struct vcpu *v, uint64_t now, bool fresh);
 /* v, parked, may go on. */
@@ -86,7 +98,8 @@ struct vcpu *share_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_
 void share_stopped(struct vcpu *v, uint64_t now); /* it ran and does not any more */
 void share_place(struct runq *q, struct vcpu *v, uint64_t now, bool fresh);
 void share_enter(struct runq *q, struct vcpu *v);
-bool share_steal(unsigned cpu); /* it idles, no lock held; true: its queue has something now */
+bool share_steal(unsigned cpu);	    /* it idles, no lock held; true: its queue has something now */
+void share_overtaken(unsigned cpu); /* it was asked for the sake of one vCPU and took another; no lock held */
 
 void edf_charge(struct vcpu *v, uint64_t ran);
 struct vcpu *edf_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t now, uint64_t *until);
@@ -133,8 +146,7 @@ struct admit_change {
 	uint64_t load;		    /* theirs; ADMIT_SAME: stays */
 	bool anew;		    /* they are on no CPU of the pool yet */
 };
-#define SCHED_EDF_FULL (1ull << 32)
-#define ADMIT_SAME     NEVER
+#define ADMIT_SAME NEVER
 uint64_t admit_load(uint64_t period, uint64_t budget); /* ns, whole microseconds */
 struct admit_plan;
 /* 0, -ENOSPC, -ENOMEM. A plan is carried out or given up. */

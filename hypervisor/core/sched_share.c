@@ -14,11 +14,17 @@
 
 #define LATENCY	    (4 * SCHED_SLICE_NS) /* all that wait should have run within this, while slices are not too short */
 #define SLICE_LEAST 500000ull
+#define ADVANCE	    (16 * SCHED_SLICE_NS) /* so far before its turn is in the queue who is to preempt; more than any lag */
 
 /* Changes under sched_control while it is used here. */
 static unsigned weight_of(const struct vcpu *v)
 {
 	return __atomic_load_n(&v->domain->sched_weight, __ATOMIC_RELAXED);
+}
+
+static uint64_t ratelimit_of(const struct runq *q)
+{
+	return __atomic_load_n(&q->pool->ratelimit_ns, __ATOMIC_RELAXED);
 }
 
 static uint64_t scaled(uint64_t ns, unsigned weight)
@@ -40,7 +46,7 @@ static uint64_t turn_of(const struct runq *q)
 
 	if (waiting > LATENCY / SCHED_SLICE_NS * cpus)
 		turn = LATENCY * cpus / waiting;
-	return MAX(turn, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
+	return MAX(turn, MAX(ratelimit_of(q), SLICE_LEAST));
 }
 
 static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
@@ -50,7 +56,7 @@ static uint64_t slice_of(const struct runq *q, const struct vcpu *v)
 
 	if (weight < SCHED_WEIGHT_DEFAULT)
 		slice = slice * weight / SCHED_WEIGHT_DEFAULT;
-	return MAX(slice, MAX(q->pool->ratelimit_ns, SLICE_LEAST));
+	return MAX(slice, MAX(ratelimit_of(q), SLICE_LEAST));
 }
 
 /* Queues may differ by so much before a vCPU moves. */
@@ -126,12 +132,37 @@ static unsigned find_victim(struct runq *q, const struct vcpu *v, uint64_t now, 
 	return best;
 }
 
-/* v waits: has the right CPU look. */
-static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
+/*
+ * Who woke up and is to displace somebody stands in the queue before those that merely wait, or one of these might get the
+ * CPU instead: its key is less than its virtual time.
+ */
+static bool is_advanced(const struct vcpu *v)
+{
+	return v->sched.node.key != v->sched.vruntime;
+}
+
+/* Not when those that wait are far behind v. */
+static bool may_advance(const struct runq *q, const struct vcpu *v)
+{
+	struct tree_node *n = q->tree.first;
+
+	while (n && is_advanced(vcpu_of(n)))
+		n = tree_next(n);
+	return !n || (int64_t)(v->sched.vruntime - n->key) < (int64_t)lag_of(weight_of(vcpu_of(n)));
+}
+
+static void stand_in_line(struct runq *q, struct vcpu *v)
+{
+	sched_dequeue(q, v);
+	sched_enqueue(q, v, v->sched.vruntime);
+}
+
+/* v waits, and had come to due in virtual time when it fell asleep: has the right CPU look. */
+static void tickle(struct runq *q, struct vcpu *v, uint64_t due, uint64_t now)
 {
 	struct sched_cpu *c;
 	unsigned cpu, alone;
-	uint64_t safe;
+	uint64_t safe, at;
 
 	if (sched_ask_idle(q, v))
 		return;
@@ -139,26 +170,41 @@ static void tickle(struct runq *q, struct vcpu *v, uint64_t now)
 	if (cpu == CPUMASK_BITS)
 		return;
 	c = &sched_cpus[cpu];
-	if ((int64_t)(live(c, now) - v->sched.vruntime) > 0) {
-		safe = __atomic_load_n(&c->since, __ATOMIC_RELAXED) + q->pool->ratelimit_ns;
+	at = live(c, now);
+	if ((int64_t)(at - due) > 0) {
+		v->sched.vruntime -= (int64_t)(v->sched.vruntime - at) >= 0 ? v->sched.vruntime - at + 1 : 0;
+		safe = __atomic_load_n(&c->since, __ATOMIC_RELAXED) + ratelimit_of(q);
 		c->preempt = true;
 		if (c->slice_end > MAX(safe, now))
 			sched_ask(cpu);
-	} else if (alone != CPUMASK_BITS) {
-		sched_ask(alone); /* it needs an end of its slice now */
+		return;
 	}
+	if (is_advanced(v))
+		stand_in_line(q, v);
+	if (alone != CPUMASK_BITS)
+		sched_ask(alone); /* it needs an end of its slice now */
+}
+
+/* So far may a vCPU that slept be behind: before all that run, wherever in the pool they do. */
+static uint64_t head_start(const struct runq *q)
+{
+	return SCHED_SLICE_NS + (sched_several_queues(q) ? (uint64_t)too_far(q) : 0);
 }
 
 void share_place(struct runq *q, struct vcpu *v, uint64_t now, bool fresh)
 {
-	if (!v->sched.on_cpu)
-		lift(v, q->vtime - (fresh ? 0 : SCHED_SLICE_NS));
-	sched_enqueue(q, v, v->sched.vruntime);
+	uint64_t due = v->sched.vruntime;
+
 	/* Who ends its slice preempts nobody: the CPU it leaves has its own end of slice to come. */
-	if (v->sched.on_cpu && cpumask_test(&q->cpus, v->sched.cpu) && cpumask_test(&v->sched.hard, v->sched.cpu))
+	if (v->sched.on_cpu && cpumask_test(&q->cpus, v->sched.cpu) && cpumask_test(&v->sched.hard, v->sched.cpu)) {
+		sched_enqueue(q, v, due);
 		sched_ask_idle(q, v);
-	else
-		tickle(q, v, now);
+		return;
+	}
+	if (!v->sched.on_cpu)
+		lift(v, q->vtime - (fresh ? 0 : head_start(q)));
+	sched_enqueue(q, v, v->sched.vruntime - (may_advance(q, v) ? ADVANCE : 0));
+	tickle(q, v, fresh ? v->sched.vruntime : due, now);
 }
 
 void share_enter(struct runq *q, struct vcpu *v)
@@ -181,7 +227,7 @@ static void take_over(struct runq *q, struct runq *from, struct vcpu *v)
 	__atomic_fetch_sub(&from->members, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&q->members, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->sched.runq, (uint16_t)(q - runqs), __ATOMIC_RELEASE);
-	sched_enqueue(q, v, v->sched.vruntime);
+	sched_enqueue(q, v, v->sched.node.key);
 }
 
 /* Of the queues in look_at, the one with the least head; NULL: they are empty. */
@@ -201,22 +247,38 @@ static struct runq *least_queue(const struct cpumask *look_at)
 	return best;
 }
 
+/*
+ * The queues of cpu's pool, its own too, and that pool (NULL: it is in none), which is only to be compared, never followed:
+ * while cpu belongs to its queue the pool stays, afterwards it may go.
+ */
+static struct cpumask queues_of(unsigned cpu, const struct cpupool **p) NO_LOCK_CHECK
+{
+	unsigned own = __atomic_load_n(&sched_cpus[cpu].runq, __ATOMIC_RELAXED);
+	struct cpumask queues = CPUMASK_NONE;
+
+	*p = NULL;
+	if (own == RUNQ_NONE)
+		return queues;
+	spin_lock(&runqs[own].lock);
+	if (sched_cpus[cpu].runq == own) {
+		*p = runqs[own].pool;
+		queues = cpumask_read(&(*p)->queues);
+	}
+	spin_unlock(&runqs[own].lock);
+	return queues;
+}
+
 bool share_steal(unsigned cpu) NO_LOCK_CHECK
 {
 	unsigned own = __atomic_load_n(&sched_cpus[cpu].runq, __ATOMIC_RELAXED);
 	const struct cpupool *p;
+	struct cpumask left = queues_of(cpu, &p);
 	struct runq *q, *from;
-	struct cpumask left;
 	bool got = false;
 
-	if (own == RUNQ_NONE)
+	if (!p)
 		return false;
 	q = &runqs[own];
-	/* While this CPU belongs to q, the pool stays; afterwards p is only compared, never followed. */
-	spin_lock(&q->lock);
-	p = sched_cpus[cpu].runq == own ? q->pool : NULL;
-	left = p ? p->queues : CPUMASK_NONE;
-	spin_unlock(&q->lock);
 	cpumask_clear(&left, own);
 	while (!got && (from = least_queue(&left)) != NULL) {
 		struct vcpu *v;
@@ -232,10 +294,30 @@ bool share_steal(unsigned cpu) NO_LOCK_CHECK
 	return got;
 }
 
+/*
+ * A vCPU asks one idle CPU. When that CPU finds another one there that came meanwhile, nobody else knows of the first, and
+ * CPUs that idle may be where it can run.
+ */
+void share_overtaken(unsigned cpu) NO_LOCK_CHECK
+{
+	const struct cpupool *p;
+	struct cpumask left = queues_of(cpu, &p);
+	struct runq *from;
+
+	while ((from = least_queue(&left)) != NULL) {
+		cpumask_clear(&left, (unsigned)(from - runqs));
+		spin_lock(&from->lock);
+		if (from->pool == p)
+			for (struct tree_node *n = from->tree.first; n; n = tree_next(n))
+				sched_ask_idle(from, vcpu_of(n));
+		spin_unlock(&from->lock);
+	}
+}
+
 /* Somebody waits elsewhere who is far behind prev: he comes here. Or prev is far behind him: it is lifted. */
 static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_LOCK_CHECK
 {
-	struct cpumask others = q->pool->queues;
+	struct cpumask others = cpumask_read(&q->pool->queues);
 	struct runq *from;
 	struct vcpu *v;
 
@@ -244,10 +326,12 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
 	if (!from || !spin_trylock(&from->lock))
 		return;
 	v = from->pool == q->pool ? sched_first(from, cpu) : NULL;
-	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > too_far(from))
+	if (v && (int64_t)(prev->sched.vruntime - v->sched.vruntime) > too_far(from)) {
 		take_over(q, from, v);
-	else if (v)
+		sched_cpus[cpu].preempt = true; /* whom it might have displaced there does not know it any more */
+	} else if (v) {
 		lift(prev, v->sched.vruntime - lag_of(weight_of(v)));
+	}
 	spin_unlock(&from->lock);
 }
 
@@ -257,15 +341,15 @@ static void look_elsewhere(struct runq *q, unsigned cpu, struct vcpu *prev) NO_L
  */
 static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 {
-	const struct cpumask *all = q->pool->nr_queues > 1 ? &q->pool->cpus : &q->cpus;
+	struct cpumask all = sched_several_queues(q) ? cpumask_read(&q->pool->cpus) : q->cpus;
 	int64_t lag = (int64_t)lag_of(weight_of(head)), most = too_far(q);
 	unsigned best = CPUMASK_BITS;
 
-	for_each_cpu (cpu, all) {
+	for_each_cpu (cpu, &all) {
 		struct sched_cpu *c = &sched_cpus[cpu];
 		int64_t ahead = (int64_t)(live(c, now) - head->sched.vruntime);
 
-		if (!c->weight || !cpumask_test(&head->sched.hard, cpu))
+		if (!__atomic_load_n(&c->weight, __ATOMIC_RELAXED) || !cpumask_test(&head->sched.hard, cpu))
 			continue;
 		if (cpumask_test(&q->cpus, cpu)) {
 			if (c->slice_end == NEVER)
@@ -289,7 +373,7 @@ static void show_head(struct runq *q, const struct vcpu *head, uint64_t now)
 /* Does prev stay before head, the first of those that wait? Sets the end of its slice. */
 static bool goes_on(struct runq *q, struct sched_cpu *c, struct vcpu *prev, const struct vcpu *head, uint64_t now)
 {
-	uint64_t safe = prev->sched.state_entered + q->pool->ratelimit_ns;
+	uint64_t safe = prev->sched.state_entered + ratelimit_of(q);
 	bool preempt = c->preempt, yielded = c->yielded;
 	int64_t behind;
 
@@ -351,7 +435,7 @@ static void keep_time(struct runq *q, const struct vcpu *next)
 	if (q->tree.first && (int64_t)(q->tree.first->key - at) < 0)
 		at = q->tree.first->key;
 	if ((int64_t)(at - q->vtime) > 0)
-		q->vtime = at;
+		__atomic_store_n(&q->vtime, at, __ATOMIC_RELAXED);
 }
 
 /* At the end of a slice, or asked to: what waits in other queues counts, too. */
@@ -363,9 +447,9 @@ static void balance(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_t no
 	if (likely(now < c->slice_end && !look))
 		return;
 	c->look = false;
-	if (q->pool->nr_queues > 1)
+	if (sched_several_queues(q))
 		look_elsewhere(q, cpu, prev);
-	if (q->tree.first && now >= c->slice_end && q->pool->nr_cpus > 1)
+	if (q->tree.first && now >= c->slice_end && __atomic_load_n(&q->pool->nr_cpus, __ATOMIC_RELAXED) > 1)
 		show_head(q, vcpu_of(q->tree.first), now);
 }
 
@@ -381,6 +465,12 @@ struct vcpu *share_pick(struct runq *q, unsigned cpu, struct vcpu *prev, uint64_
 		next = prev = NULL;
 	}
 	head = sched_first(q, cpu);
+	while (prev && unlikely(head && is_advanced(head)) &&
+	       (int64_t)(head->sched.vruntime - prev->sched.vruntime) > 0) {
+		/* It displaces nobody any more. */
+		stand_in_line(q, head);
+		head = sched_first(q, cpu);
+	}
 	if (!prev || !goes_on(q, c, prev, head, now)) {
 		next = take_first(q, cpu, now);
 		if (!next)

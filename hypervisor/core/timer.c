@@ -246,7 +246,7 @@ static void fire(struct timer *t)
 		evtchn_vcpu_virq(v, VIRQ_TIMER);
 		break;
 	case TIMER_POLL:
-		if (v->sched.polling) /* else the poll ended before its time */
+		if (__atomic_load_n(&v->sched.polling, __ATOMIC_RELAXED)) /* else the poll ended before its time */
 			sched_wake(v);
 		break;
 	case TIMER_VLAPIC:

@@ -78,14 +78,12 @@ static long poll(struct hcall *h, gva_t arg)
 		return -EINVAL;
 	if (guestmem_read(v, ports, p.ports, p.nr * sizeof(ports[0])))
 		return -EFAULT;
-	v->poll_port = p.nr == 1 ? ports[0] : 0;
-	__atomic_store_n(&v->sched.polling, true, __ATOMIC_SEQ_CST);
-	evtchn_note_poller(v);
+	evtchn_note_poller(v, p.nr == 1 ? ports[0] : 0);
 	sched_block(v);
 	rc = any_pending(h->d, ports, p.nr);
-	if (rc || !v->sched.blocked) {
+	if (rc || !__atomic_load_n(&v->sched.blocked, __ATOMIC_RELAXED)) {
 		sched_wake(v);
-		v->sched.polling = false;
+		__atomic_store_n(&v->sched.polling, false, __ATOMIC_SEQ_CST);
 		return rc < 0 ? rc : 0;
 	}
 	if (p.timeout)

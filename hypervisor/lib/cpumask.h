@@ -30,6 +30,31 @@ static inline void cpumask_clear(struct cpumask *m, unsigned cpu)
 	m->word[cpu / 64] &= ~BIT(cpu % 64);
 }
 
+/* For masks that others read or change meanwhile: each word, and each change, is whole. */
+static inline struct cpumask cpumask_read(const struct cpumask *m)
+{
+	struct cpumask r;
+
+	for (unsigned i = 0; i < CPUMASK_WORDS; i++)
+		r.word[i] = __atomic_load_n(&m->word[i], __ATOMIC_RELAXED);
+	return r;
+}
+
+static inline void cpumask_set_shared(struct cpumask *m, unsigned cpu)
+{
+	__atomic_fetch_or(&m->word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+}
+
+static inline bool cpumask_clear_shared(struct cpumask *m, unsigned cpu) /* whether it was in there */
+{
+	return __atomic_fetch_and(&m->word[cpu / 64], ~BIT(cpu % 64), __ATOMIC_SEQ_CST) >> cpu % 64 & 1;
+}
+
+static inline bool cpumask_test_shared(const struct cpumask *m, unsigned cpu)
+{
+	return __atomic_load_n(&m->word[cpu / 64], __ATOMIC_SEQ_CST) >> cpu % 64 & 1;
+}
+
 static inline struct cpumask cpumask_and(const struct cpumask *a, const struct cpumask *b)
 {
 	struct cpumask r;

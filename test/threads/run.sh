@@ -1,9 +1,9 @@
 #!/bin/bash
 # test/scenario/threads_test.c under ThreadSanitizer: the core with real threads as CPUs, for several seeds. Usage: run.sh
-# [SEEDS [OPERATIONS]]: default 4 seeds of 4000 operations on each CPU. One test for each seed; ends with "N passed, N failed".
+# [SEEDS [OPERATIONS]]: default 4 seeds of 20000 operations on each CPU. One test for each seed; ends with "N passed, N failed".
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-seeds=${1:-4} ops=${2:-4000}
+seeds=${1:-4} ops=${2:-20000}
 program=build/tsan/threads_test
 make -s -j2 -f test/unit/unit.mk UNIT_BUILD=build/tsan UNIT_CC=clang-14 UNIT_SANITIZE=thread "$program" || {
 	echo '0 passed, 1 failed'

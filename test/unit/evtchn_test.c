@@ -111,7 +111,7 @@ static void test_interdomain(void **state)
 
 	assert_int_equal(evtchn_alloc_unbound(dom[1], 2, &pa), 0);
 	assert_int_equal(status(dom[1], pa), EVTCHNSTAT_unbound);
-	assert_int_equal(evtchn_send(dom[1], pa), 0); /* lost */
+	assert_int_equal(evtchn_send(dom[1], pa), 0);				     /* lost */
 	assert_int_equal(evtchn_bind_interdomain(dom[0], dom[1], pa, &pb), -EINVAL); /* meant for 2 */
 	assert_int_equal(evtchn_bind_interdomain(dom[2], dom[1], pa, &pb), 0);
 	assert_true(pending(dom[2], pb)); /* something may have come before */
@@ -333,9 +333,8 @@ static void test_wake_and_poll(void **state)
 	v->info->evtchn_upcall_pending = 0;
 	assert_int_equal(evtchn_send(dom[0], c), 0); /* already pending and masked, says the guest */
 	dom[1]->shared_info->evtchn_pending[0] = 0;
-	v->poll_port = e;
-	v->sched.polling = v->sched.blocked = true;
-	evtchn_note_poller(v);
+	v->sched.blocked = true;
+	evtchn_note_poller(v, e);
 	assert_int_equal(evtchn_port_pending(dom[1], e), 0);
 	assert_int_equal(evtchn_send(dom[0], a), 0); /* not the one */
 	assert_true(v->sched.blocked);
@@ -344,8 +343,8 @@ static void test_wake_and_poll(void **state)
 	assert_false(v->sched.polling);
 	assert_int_equal(evtchn_port_pending(dom[1], e), 1);
 	dom[1]->shared_info->evtchn_pending[0] = 0;
-	v->poll_port = 0; /* any */
-	v->sched.polling = v->sched.blocked = true;
+	v->sched.blocked = true;
+	evtchn_note_poller(v, 0); /* any */
 	assert_int_equal(evtchn_send(dom[0], a), 0);
 	assert_false(v->sched.blocked);
 }
@@ -417,10 +416,14 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_allocation),  T(test_no_space),	     T(test_bad_ports),		   T(test_interdomain),
-		T(test_loopback),    T(test_delivery),	     T(test_compat_layout),	   T(test_ipi),
-		T(test_virq),	     T(test_global_virq_receiver), T(test_reset), T(test_closed_in_pieces),	   T(test_dying),
-		T(test_wake_and_poll), T(test_moved_info), T(test_random),
+		T(test_allocation),    T(test_no_space),
+		T(test_bad_ports),     T(test_interdomain),
+		T(test_loopback),      T(test_delivery),
+		T(test_compat_layout), T(test_ipi),
+		T(test_virq),	       T(test_global_virq_receiver),
+		T(test_reset),	       T(test_closed_in_pieces),
+		T(test_dying),	       T(test_wake_and_poll),
+		T(test_moved_info),    T(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

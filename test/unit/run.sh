@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the host test programs given as arguments, or builds and runs all of them: one line each (tests, CPU seconds), the
-# output of those that fail, and a closing line "N passed, N failed" that counts single tests. Exit status 1 if any failed.
+# output of those that fail, or take longer than UNIT_LIMIT seconds, and a closing line "N passed, N failed" that counts
+# single tests. Exit status 1 if any failed.
 set -u
 if [ $# -eq 0 ]; then
 	cd "$(dirname "$0")/../.." || exit 1
@@ -15,7 +16,7 @@ log=$(mktemp)
 times=$(mktemp)
 trap 'rm -f "$log" "$times"' EXIT
 for program; do
-	{ time timeout -s KILL 120 "$program" >"$log" 2>&1; } 2>"$times"
+	{ time timeout -s KILL "${UNIT_LIMIT:-120}" "$program" >"$log" 2>&1; } 2>"$times"
 	status=$?
 	cpu=$(tail -n 1 "$times" | awk '{ printf "%.2f", $1 + $2 }')
 	ok=$(grep -c '^\[       OK \]' "$log")

@@ -15,7 +15,7 @@ static unsigned seeds(void)
 /* What each vCPU is due of total ns CPU time: its share by weight, where none can use more than one CPU. */
 static void shares(const unsigned *weight, unsigned n, unsigned cpus, double total, double *due)
 {
-	bool full[SIM_VCPUS] = {0};
+	bool full[SIM_VCPUS] = { 0 };
 	bool again = true;
 
 	while (again) {
@@ -50,8 +50,8 @@ static double turn(unsigned n, unsigned cpus, unsigned weight)
 	return slice < 1 * MS ? 1 * MS : slice;
 }
 
-static void fairness(unsigned cpus, unsigned sockets, unsigned n, const unsigned *weights, unsigned kinds, uint64_t seed,
-		     double *worst)
+static void fairness(unsigned cpus, unsigned sockets, unsigned n, const unsigned *weights, unsigned kinds,
+		     uint64_t seed, double *worst)
 {
 	double due[SIM_VCPUS];
 	unsigned weight[SIM_VCPUS];
@@ -71,14 +71,15 @@ static void fairness(unsigned cpus, unsigned sockets, unsigned n, const unsigned
 	sim_run(10 * SECOND);
 	shares(weight, n, cpus, 10 * SECOND, due);
 	for (unsigned i = 0; i < n; i++) {
-		double got = (double)(sim_ran(&sim.vcpu[i].v) - before[i]), off = got > due[i] ? got - due[i] : due[i] - got;
+		double got = (double)(sim_ran(&sim.vcpu[i].v) - before[i]),
+		       off = got > due[i] ? got - due[i] : due[i] - got;
 		double few = 3 * turn(n, cpus, weight[i]), allowed = 0.02 * due[i] > few ? 0.02 * due[i] : few;
 
 		if (off / due[i] > *worst)
 			*worst = off / due[i];
 		if (off > allowed)
-			fail_msg("%u CPUs, %u sockets, %u vCPUs: vCPU %u (weight %u) got %.3f ms, due %.3f ms", cpus, sockets, n, i,
-				 weight[i], got / MS, due[i] / MS);
+			fail_msg("%u CPUs, %u sockets, %u vCPUs: vCPU %u (weight %u) got %.3f ms, due %.3f ms", cpus,
+				 sockets, n, i, weight[i], got / MS, due[i] / MS);
 	}
 	sim_end();
 }
@@ -87,9 +88,10 @@ static void test_fairness(void **state)
 {
 	static const struct {
 		unsigned cpus, sockets, vcpus;
-	} sizes[] = {{1, 1, 1}, {1, 1, 2}, {1, 1, 8}, {2, 1, 3}, {2, 2, 3}, {4, 1, 9}, {4, 4, 5}, {8, 8, 9}, {8, 2, 20},
-		     {16, 4, 50}, {64, 8, 100}, {64, 4, 512}, {1, 1, 64}};
-	static const unsigned equal[] = {256}, mixed[] = {256, 512, 128, 1024}, wild[] = {256, 16, 4096};
+	} sizes[] = { { 1, 1, 1 },    { 1, 1, 2 },    { 1, 1, 8 }, { 2, 1, 3 },	 { 2, 2, 3 },
+		      { 4, 1, 9 },    { 4, 4, 5 },    { 8, 8, 9 }, { 8, 2, 20 }, { 16, 4, 50 },
+		      { 64, 8, 100 }, { 64, 4, 512 }, { 1, 1, 64 } };
+	static const unsigned equal[] = { 256 }, mixed[] = { 256, 512, 128, 1024 }, wild[] = { 256, 16, 4096 };
 
 	for (unsigned s = 0; s < seeds(); s++)
 		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -98,10 +100,32 @@ static void test_fairness(void **state)
 			fairness(sizes[i].cpus, sizes[i].sockets, sizes[i].vcpus, equal, 1, s, &e);
 			fairness(sizes[i].cpus, sizes[i].sockets, sizes[i].vcpus, mixed, 4, s, &m);
 			fairness(sizes[i].cpus, sizes[i].sockets, sizes[i].vcpus, wild, 3, s, &w);
-			print_message("%3u CPUs in %u sockets, %3u vCPUs: furthest from its share: %.2f %% equal, %.2f %% mixed, "
+			print_message("%3u CPUs in %u sockets, %3u vCPUs: furthest from its share: %.2f %% equal, %.2f "
+				      "%% mixed, "
 				      "%.2f %% wild weights\n",
 				      sizes[i].cpus, sizes[i].sockets, sizes[i].vcpus, 100 * e, 100 * m, 100 * w);
 		}
+}
+
+/* Machines of any size, whole sockets of at most 64 CPUs, any number of spinners. */
+static void test_fairness_anywhere(void **state)
+{
+	static const unsigned equal[] = { 256 }, mixed[] = { 256, 512, 128, 1024 };
+	uint64_t random = 1;
+
+	for (unsigned s = 0; s < 12 * seeds(); s++) {
+		unsigned each = 1 + (unsigned)(host_random(&random) >> 8) % 16, sockets, vcpus;
+		double e = 0, m = 0;
+
+		sockets = 1 + (unsigned)(host_random(&random) >> 8) % (64 / each);
+		vcpus = 1 + (unsigned)(host_random(&random) >> 8) % (6 * each * sockets);
+		vcpus = vcpus > SIM_VCPUS ? SIM_VCPUS : vcpus;
+		fairness(each * sockets, sockets, vcpus, equal, 1, s, &e);
+		fairness(each * sockets, sockets, vcpus, mixed, 4, s, &m);
+		print_message("%3u CPUs in %u sockets, %3u vCPUs: furthest from its share: %.2f %% equal, %.2f %% "
+			      "mixed weights\n",
+			      each * sockets, sockets, vcpus, 100 * e, 100 * m);
+	}
 }
 
 /* --- caps --- */
@@ -174,6 +198,8 @@ static void test_caps(void **state)
 		cap(8, 16, 700, 4, WORK_SPIN, s);
 		cap(4, 4, 30, 4, WORK_RANDOM, s);
 		cap(4, 8, 120, 10, WORK_SLEEP, s);
+		cap(64, 16, 1500, 80, WORK_SPIN, s);
+		cap(64, 16, 500, 40, WORK_SLEEP, s);
 	}
 }
 
@@ -203,8 +229,9 @@ static void test_cap_changes(void **state)
 
 /* --- latency --- */
 
-/* Who needs less than its share and wakes up among spinners runs within the rate limit. */
-static void latency(unsigned cpus, unsigned sockets, unsigned spinners, unsigned sleepers, uint32_t ratelimit_us, uint64_t seed)
+/* Who needs less than its share and wakes up among spinners runs within the rate limit, and displaces nobody before it. */
+static void latency(unsigned cpus, unsigned sockets, unsigned spinners, unsigned sleepers, uint32_t ratelimit_us,
+		    uint64_t seed)
 {
 	struct domain *d;
 
@@ -224,7 +251,12 @@ static void latency(unsigned cpus, unsigned sockets, unsigned spinners, unsigned
 	sim_run(5 * SECOND);
 	for (unsigned i = spinners; i < sim.nr_vcpus; i++)
 		if (sim.vcpu[i].worst > ratelimit_us * 1000ull + (sleepers > 1 ? 500000 : 0))
-			fail_msg("%u CPUs: woke up and waited %.3f ms", cpus, (double)sim.vcpu[i].worst / MS);
+			fail_msg("%u CPUs in %u sockets, %u spinners: woke up and waited %.3f ms", cpus, sockets,
+				 spinners, (double)sim.vcpu[i].worst / MS);
+	for (unsigned i = 0; i < sim.nr_vcpus; i++)
+		if (sim.vcpu[i].shortest < ratelimit_us * 1000ull)
+			fail_msg("%u CPUs in %u sockets: displaced after %.3f ms", cpus, sockets,
+				 (double)sim.vcpu[i].shortest / MS);
 	sim_end();
 }
 
@@ -238,6 +270,10 @@ static void test_latency(void **state)
 		latency(4, 2, 10, 1, 1000, s);
 		latency(8, 2, 30, 4, 1000, s);
 		latency(64, 8, 120, 16, 1000, s);
+		for (unsigned cpus = 2; cpus <= (seeds() > 1 ? 64 : 8); cpus *= 2)
+			for (unsigned sockets = 1; sockets <= cpus; sockets *= 2)
+				for (unsigned spinners = cpus; spinners <= 3 * cpus; spinners += 1 + cpus / 4)
+					latency(cpus, sockets, spinners, 1, 1000, s);
 	}
 }
 
@@ -292,7 +328,8 @@ static void disturb(unsigned cpus, unsigned pools)
 		assert_int_equal(sched_set_affinity(v, NULL, &m), 0);
 		break;
 	case 6:
-		assert_int_equal(sched_set_weight(v->domain, (uint16_t)(1 + sim_random(1000)), (uint16_t)sim_random(250)), 0);
+		assert_int_equal(
+			sched_set_weight(v->domain, (uint16_t)(1 + sim_random(1000)), (uint16_t)sim_random(250)), 0);
 		break;
 	case 7:
 		rc = cpupool_remove_cpu(cpupool_of(v->domain), cpu);
@@ -317,7 +354,7 @@ static void disturb(unsigned cpus, unsigned pools)
 
 static void chaos(unsigned cpus, unsigned sockets, unsigned domains, unsigned steps, uint64_t seed)
 {
-	static const enum sched_policy policy[] = {SCHED_SHARE, SCHED_SHARE, SCHED_EDF, SCHED_NULL};
+	static const enum sched_policy policy[] = { SCHED_SHARE, SCHED_SHARE, SCHED_EDF, SCHED_NULL };
 	uint32_t id;
 
 	sim_begin(cpus, sockets, SCHED_SHARE, seed);
@@ -329,7 +366,8 @@ static void chaos(unsigned cpus, unsigned sockets, unsigned domains, unsigned st
 		assert_int_equal(made, id);
 	}
 	for (unsigned i = 0; i < domains; i++)
-		sim_start_all(sim_domain(1 + i % 4, 64u << i % 4, i % 3 ? 0 : 60, 0), 1 + i % 3, MS / 2 << i % 5, MS << i % 5);
+		sim_start_all(sim_domain(1 + i % 4, 64u << i % 4, i % 3 ? 0 : 60, 0), 1 + i % 3, MS / 2 << i % 5,
+			      MS << i % 5);
 	for (unsigned i = 0; i < steps; i++) {
 		disturb(cpus, ARRAY_SIZE(policy));
 		sim_run(sim_random(4 * MS));
@@ -351,6 +389,8 @@ static void test_chaos(void **state)
 		chaos(4, 2, 8, 300, s);
 		chaos(8, 4, 16, 300, s);
 	}
+	chaos(8, 4, 16, 300, 24); /* CPUs asked for one vCPU take another, while a third could run elsewhere */
+	chaos(8, 4, 16, 300, 62);
 }
 
 /* Sleepers and spinners of all weights: who waits is not forgotten. */
@@ -398,11 +438,57 @@ static void test_unpinned(void **state)
 	sim_end();
 }
 
+/* vCPUs with CPUs that they prefer, and machine enough: they run there, and nowhere else but when those are taken. */
+static void test_soft_affinity(void **state)
+{
+	struct cpumask soft[2] = { CPUMASK_NONE, CPUMASK_NONE };
+
+	for (unsigned cpu = 0; cpu < 8; cpu++)
+		cpumask_set(&soft[cpu / 4], cpu);
+	for (unsigned sockets = 1; sockets <= 4; sockets *= 2) {
+		sim_begin(8, sockets, SCHED_SHARE, sockets);
+		for (unsigned i = 0; i < 6; i++) {
+			struct domain *d = sim_domain(1, 256, 0, 0);
+
+			assert_int_equal(sched_set_affinity(d->vcpu[0], NULL, &soft[i % 2]), 0);
+			sim_start_all(d, WORK_RANDOM, 3 * MS, 2 * MS);
+		}
+		sim_run(5 * SECOND);
+		for (unsigned i = 0; i < 6; i++) {
+			uint64_t there = 0, all = 0;
+
+			for (unsigned cpu = 0; cpu < 8; cpu++) {
+				all += sim.vcpu[i].ran_on[cpu];
+				there += cpumask_test(&soft[i % 2], cpu) ? sim.vcpu[i].ran_on[cpu] : 0;
+			}
+			assert_true(all > SECOND);
+			if (there < all / 100 * 99)
+				fail_msg("%u sockets: %.1f %% of its time where it should be", sockets,
+					 100.0 * (double)there / (double)all);
+		}
+		sim_end();
+	}
+	/* More than there is room for: the others' CPUs are used before one waits. check_all() sees it. */
+	sim_begin(8, 2, SCHED_SHARE, 1);
+	for (unsigned i = 0; i < 7; i++) {
+		struct domain *d = sim_domain(1, 256, 0, 0);
+
+		assert_int_equal(sched_set_affinity(d->vcpu[0], NULL, &soft[0]), 0);
+		sim_start_all(d, WORK_SPIN, 0, 0);
+	}
+	sim_run(SECOND);
+	for (unsigned i = 0; i < 7; i++)
+		assert_in_range(sim_ran(&sim.vcpu[i].v), SECOND - 50 * MS, SECOND);
+	sim_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fairness),      cmocka_unit_test(test_caps),	  cmocka_unit_test(test_cap_changes),
-		cmocka_unit_test(test_latency),	      cmocka_unit_test(test_no_starvation), cmocka_unit_test(test_unpinned),
+		cmocka_unit_test(test_fairness), cmocka_unit_test(test_fairness_anywhere),
+		cmocka_unit_test(test_caps),	 cmocka_unit_test(test_cap_changes),
+		cmocka_unit_test(test_latency),	 cmocka_unit_test(test_no_starvation),
+		cmocka_unit_test(test_unpinned), cmocka_unit_test(test_soft_affinity),
 		cmocka_unit_test(test_chaos),
 	};
 

@@ -36,11 +36,14 @@ struct sim_vcpu {
 	uint64_t run, sleep; /* ns */
 	uint64_t left;	     /* of the present run */
 	uint64_t since;	     /* it runs since, as far as left was reckoned */
+	uint64_t began;	     /* it runs since */
 	uint64_t woken;	     /* when it woke, 0: it has run since */
 	uint64_t worst;	     /* longest from waking to running */
 	uint64_t waits;	     /* runnable without running since; worst of that */
 	uint64_t worst_wait;
 	uint64_t made;
+	uint64_t shortest; /* that it ran before another displaced it */
+	uint64_t ran_on[NR_CPUS];
 	struct tree_node event; /* end of its run, or of its sleep */
 	bool has_event;
 };
@@ -158,6 +161,9 @@ void guest_switch_out(struct vcpu *v)
 	struct sim_vcpu *s = sim_of(v);
 
 	s->left -= MIN(s->left, host_ns - s->since);
+	s->ran_on[host_cpu] += host_ns - s->began;
+	if (sched_runnable(v))
+		s->shortest = MIN(s->shortest, host_ns - s->began);
 	s->waits = host_ns;
 	forget_event(s);
 }
@@ -166,7 +172,7 @@ static void started(struct sim_vcpu *s)
 {
 	uint64_t waited = s->waits ? host_ns - s->waits : 0;
 
-	s->since = host_ns;
+	s->since = s->began = host_ns;
 	if (s->woken)
 		s->worst = MAX(s->worst, host_ns - s->woken);
 	s->woken = s->waits = 0;
@@ -294,7 +300,7 @@ static void check_tree(const struct tree *t)
 
 static void check_all(void)
 {
-	uint32_t members[NR_CPUS] = {0};
+	uint32_t members[NR_CPUS] = { 0 };
 
 	for (unsigned i = 0; i < sim.nr_vcpus; i++) {
 		check_vcpu(&sim.vcpu[i].v);
@@ -384,6 +390,7 @@ static inline struct domain *sim_domain(unsigned n, unsigned weight, unsigned ca
 		v->v.domain = &s->d;
 		v->v.id = i;
 		v->made = host_ns;
+		v->shortest = NEVER;
 		if (sched_vcpu_init(&v->v))
 			break;
 		sim.nr_vcpus++;
