@@ -499,8 +499,8 @@ static int kill_some(struct domain *d)
 		for_each_vcpu (d, v) {
 			kill_timers(v);
 			release_info(v);
-			v->runstate_gva = 0;
-			v->time_gva = 0;
+			v->runstate_area.gva = 0;
+			v->time_area.gva = 0;
 		}
 		frame_claim(d, 0);
 		break;

@@ -31,6 +31,12 @@ struct regs {
 	uint64_t rip, rflags;
 };
 
+/* A record that the hypervisor writes for a vCPU in memory of its guest: less than a page, but in two pages perhaps. */
+struct guest_area {
+	gva_t gva;    /* as the guest gave it; 0: none */
+	gpa_t gpa[2]; /* where it starts, and its second page, translated at registration */
+};
+
 struct vcpu {
 	struct regs regs; /* first: svm_enter.S relies on it */
 	struct domain *domain;
@@ -48,12 +54,9 @@ struct vcpu {
 	uint64_t periodic_ns;
 	bool initialised; /* has a start state (VCPUOP_initialise, INIT-SIPI, domctl) */
 
-	gva_t runstate_gva;	 /* registered runstate area, 0 = none; as the guest gave it */
-	gpa_t runstate_gpa[2];	 /* where it starts and its second page, translated at registration */
+	struct guest_area runstate_area, time_area;
 	uint64_t runstate_stamp; /* state_entered of what was written last */
 	bool runstate_compat;	 /* registered by a 32-bit caller */
-	gva_t time_gva;
-	gpa_t time_gpa;
 
 	uint32_t poll_port;	       /* single-port poll: which, 0 = several; atomic */
 	uint32_t virq_port[24];	       /* NR_VIRQS: port each per-vCPU VIRQ is bound to, 0 = none; evtchn.lock */

@@ -37,6 +37,41 @@ static void end(volatile uint32_t *version)
 	*version = *version + 1;
 }
 
+static int write_area(struct vcpu *v, const struct guest_area *area, uint32_t offset, const void *data, uint32_t len)
+{
+	const char *from = data;
+	uint32_t first = (uint32_t)(PAGE_SIZE - (area->gva & ~PAGE_MASK)); /* bytes in the first page */
+
+	while (len) {
+		uint32_t room = offset < first ? first - offset : len;
+		uint32_t n = MIN(len, room);
+		gpa_t at = offset < first ? area->gpa[0] + offset : area->gpa[1] + (offset - first);
+
+		if (guestmem_write_gpa(v->domain, at, from, n))
+			return -EFAULT;
+		offset += n;
+		from += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* The version is odd while the rest changes. */
+static void write_time_area(struct vcpu *v, const struct vcpu_time_info *t)
+{
+	const uint32_t body = offsetof(struct vcpu_time_info, pad0);
+	uint32_t version = t->version - 1;
+
+	if (write_area(v, &v->time_area, 0, &version, sizeof(version)))
+		return;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	if (write_area(v, &v->time_area, body, (const char *)t + body, sizeof(*t) - body))
+		return;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	version++;
+	write_area(v, &v->time_area, 0, &version, sizeof(version));
+}
+
 void time_update_vcpu(struct vcpu *v)
 {
 	struct vcpu_time_info t = { 0 }, *to = &v->info->time;
@@ -54,12 +89,9 @@ void time_update_vcpu(struct vcpu *v)
 	to->flags = t.flags;
 	end(&to->version);
 
-	if (v->time_gva) {
-		t.version = to->version | 1;
-		if (guestmem_write_gpa(v->domain, v->time_gpa, &t, sizeof(t)))
-			return;
-		t.version++;
-		guestmem_write_gpa(v->domain, v->time_gpa, &t.version, sizeof(t.version));
+	if (v->time_area.gva) {
+		t.version = to->version;
+		write_time_area(v, &t);
 	}
 }
 
@@ -110,26 +142,6 @@ void time_set_wallclock(uint64_t secs, uint32_t nsecs, uint64_t system_time)
 	}
 }
 
-/* Copies len bytes at offset of the registered runstate area, which may span two pages. */
-static int write_area(struct vcpu *v, uint32_t offset, const void *data, uint32_t len)
-{
-	const char *from = data;
-	uint32_t first = (uint32_t)(PAGE_SIZE - (v->runstate_gva & ~PAGE_MASK)); /* bytes in the first page */
-
-	while (len) {
-		uint32_t room = offset < first ? first - offset : len;
-		uint32_t n = MIN(len, room);
-		gpa_t at = offset < first ? v->runstate_gpa[0] + offset : v->runstate_gpa[1] + (offset - first);
-
-		if (guestmem_write_gpa(v->domain, at, from, n))
-			return -EFAULT;
-		offset += n;
-		from += n;
-		len -= n;
-	}
-	return 0;
-}
-
 void time_update_runstate(struct vcpu *v)
 {
 	/* A 32-bit caller's record has no padding after the state word. */
@@ -139,18 +151,18 @@ void time_update_runstate(struct vcpu *v)
 	uint64_t record[6]; /* the state, state_entry_time and the four sums */
 	int now;
 
-	if (!v->runstate_gva)
+	if (!v->runstate_area.gva)
 		return;
 	sched_runstate_sums(v, &record[2], &record[1], &now);
 	record[0] = (uint64_t)now << missing * 8;
 	if (flag) {
 		record[1] |= XEN_RUNSTATE_UPDATE;
-		if (write_area(v, at_entry, &record[1], sizeof(record[1])))
+		if (write_area(v, &v->runstate_area, at_entry, &record[1], sizeof(record[1])))
 			return;
 	}
-	write_area(v, 0, (char *)record + missing, sizeof(record) - missing);
+	write_area(v, &v->runstate_area, 0, (char *)record + missing, sizeof(record) - missing);
 	if (flag) {
 		record[1] &= ~XEN_RUNSTATE_UPDATE;
-		write_area(v, at_entry, &record[1], sizeof(record[1]));
+		write_area(v, &v->runstate_area, at_entry, &record[1], sizeof(record[1]));
 	}
 }

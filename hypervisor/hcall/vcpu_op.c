@@ -92,48 +92,40 @@ static int writable_gpa(struct hcall *h, gva_t at, gpa_t *gpa)
 	return guestmem_translate(h->v, at, GUESTMEM_WRITE, gpa, &f);
 }
 
+/* 0, -EFAULT: *area is as it was. The guest's null pointer: none from now on. */
+static int read_area(struct hcall *h, gva_t arg, uint32_t size, struct guest_area *area)
+{
+	struct guest_area a = { 0 };
+
+	if (read_handle(h, arg, &a.gva))
+		return -EFAULT;
+	if (a.gva && (guestmem_check_write(h->v, a.gva, size) || writable_gpa(h, a.gva, &a.gpa[0]) ||
+		      writable_gpa(h, a.gva + size - 1, &a.gpa[1])))
+		return -EFAULT;
+	a.gpa[1] &= PAGE_MASK; /* of an area in one page nobody asks for it */
+	*area = a;
+	return 0;
+}
+
 static long register_runstate(struct hcall *h, struct vcpu *v, gva_t arg)
 {
 	uint32_t size = h->compat ? COMPAT_vcpu_runstate_info_SIZE : sizeof(struct vcpu_runstate_info);
-	gpa_t gpa[2];
-	gva_t area;
+	int rc = read_area(h, arg, size, &v->runstate_area);
 
-	if (read_handle(h, arg, &area))
-		return -EFAULT;
-	if (!area) {
-		v->runstate_gva = 0;
-		return 0;
+	if (!rc) {
+		v->runstate_compat = h->compat;
+		time_update_runstate(v);
 	}
-	if (guestmem_check_write(h->v, area, size) || writable_gpa(h, area, &gpa[0]) ||
-	    writable_gpa(h, area + size - 1, &gpa[1]))
-		return -EFAULT;
-	/* The second is where the second page's part starts; of a one-page area nobody asks. */
-	gpa[1] &= PAGE_MASK;
-	v->runstate_gpa[0] = gpa[0];
-	v->runstate_gpa[1] = gpa[1];
-	v->runstate_compat = h->compat;
-	v->runstate_gva = area;
-	time_update_runstate(v);
-	return 0;
+	return rc;
 }
 
 static long register_time(struct hcall *h, struct vcpu *v, gva_t arg)
 {
-	gva_t area;
-	gpa_t gpa;
+	int rc = read_area(h, arg, sizeof(struct vcpu_time_info), &v->time_area);
 
-	if (read_handle(h, arg, &area))
-		return -EFAULT;
-	if (!area) {
-		v->time_gva = 0;
-		return 0;
-	}
-	if (guestmem_check_write(h->v, area, sizeof(struct vcpu_time_info)) || writable_gpa(h, area, &gpa))
-		return -EFAULT;
-	v->time_gpa = gpa;
-	v->time_gva = area;
-	time_update_vcpu(v);
-	return 0;
+	if (!rc)
+		time_update_vcpu(v);
+	return rc;
 }
 
 static long register_info(struct hcall *h, struct vcpu *v, gva_t arg)

@@ -47,7 +47,7 @@ unsigned port_cpu(void)
 
 unsigned port_cpu_count(void)
 {
-	return 1;
+	return 2; /* in one queue; the other one never decides */
 }
 
 uint32_t port_cpu_socket(unsigned cpu)
@@ -161,7 +161,11 @@ static void add(unsigned i)
 	sched_up(&vcpu[i]);
 }
 
-static void measure(unsigned n)
+struct cost {
+	uint64_t switches, goes_on, wakes;
+};
+
+static struct cost measure(unsigned n)
 {
 	uint64_t switches = 0, goes_on = 0, wakes = 0;
 
@@ -186,22 +190,52 @@ static void measure(unsigned n)
 		now += 1000;
 		wakes += COUNT(sched_wake(v));
 	}
-	printf("| %5u | %8lu | %9lu | %7lu |\n", n, switches / SAMPLES, goes_on / SAMPLES, wakes / SAMPLES);
+	switches /= SAMPLES;
+	goes_on /= SAMPLES;
+	wakes /= SAMPLES;
+	printf("| %u | %lu | %lu | %lu |\n", n, switches, goes_on, wakes);
+	return (struct cost){ switches, goes_on, wakes };
+}
+
+/* As many again may only run on the other CPU, which does not come to it: they are passed over. */
+static void pin_half(unsigned n)
+{
+	struct cpumask other = CPUMASK_NONE;
+
+	cpumask_set(&other, 1);
+	for (unsigned i = 0; i < n; i += 2)
+		if (sched_set_affinity(&vcpu[i], &other, NULL))
+			abort();
+}
+
+static bool logarithmic(uint64_t few, uint64_t many)
+{
+	return many <= few + few / 2;
 }
 
 int main(void)
 {
+	struct cost c, few = { 0 };
 	unsigned n = 0;
+	bool bad;
 
 	signal(SIGTRAP, step);
 	timer_cpu_init(0);
 	sched_init(SCHED_SHARE);
-	printf("Instructions of the scheduler, one run queue:\n\n"
-	       "| vCPUs | switch   | goes on   | wake-up |\n|---|---|---|---|\n");
+	printf("| vCPUs | switch | goes on | wake-up |\n|---:|---:|---:|---:|\n");
 	for (unsigned more = 8; more <= MOST; more *= 2) {
 		while (n < more)
 			add(n++);
-		measure(n);
+		c = measure(n);
+		if (more == 8)
+			few = c;
 	}
-	return 0;
+	bad = !logarithmic(few.switches, c.switches) || !logarithmic(few.goes_on, c.goes_on) ||
+	      !logarithmic(few.wakes, c.wakes);
+	printf("\nThe last again, half of them pinned to a CPU that does not come:\n\n");
+	pin_half(n);
+	measure(n);
+	if (bad)
+		printf("\nFAIL sched_cost: with %u vCPUs a decision costs over half as much again as with 8\n", MOST);
+	return bad;
 }

@@ -44,12 +44,12 @@ bool guest_interrupt_pending(struct vcpu *v)
 
 static struct hcall last;
 
-#define CALL(name, ...)                                                                                     \
-	({                                                                                                  \
-		last = (struct hcall){ .v = me, .d = me->domain, .compat = compat, .arg = { __VA_ARGS__ } }; \
-		long ret_ = hcall_##name(&last);                                                           \
-		guestmem_end();                                                                             \
-		ret_;                                                                                       \
+#define CALL(name, ...)                                                                                                \
+	({                                                                                                             \
+		last = (struct hcall){ .v = me, .d = me->domain, .compat = compat, .arg = { __VA_ARGS__ } };           \
+		long ret_ = hcall_##name(&last);                                                                       \
+		guestmem_end();                                                                                        \
+		ret_;                                                                                                  \
 	})
 
 /* The caller is a vCPU of domain 1 that runs. */
@@ -352,13 +352,19 @@ static void test_vcpu_areas(void **state)
 	assert_int_equal(r->state, RUNSTATE_running);
 	*(uint64_t *)arg() = NOWHERE;
 	assert_int_equal(CALL(vcpu_op, VCPUOP_register_runstate_memory_area, me->id, ARG), -EFAULT);
-	assert_int_equal(me->runstate_gva, 40ull << PAGE_SHIFT);
+	assert_int_equal(me->runstate_area.gva, 40ull << PAGE_SHIFT);
 	*(uint64_t *)arg() = (40ull << PAGE_SHIFT) + PAGE_SIZE - 8; /* over two pages */
 	assert_int_equal(CALL(vcpu_op, VCPUOP_register_runstate_memory_area, me->id, ARG), 0);
-	assert_int_equal(me->runstate_gpa[1], 41ull << PAGE_SHIFT);
+	assert_int_equal(me->runstate_area.gpa[1], 41ull << PAGE_SHIFT);
 	*(uint64_t *)arg() = 0;
 	assert_int_equal(CALL(vcpu_op, VCPUOP_register_runstate_memory_area, me->id, ARG), 0);
-	assert_int_equal(me->runstate_gva, 0);
+	assert_int_equal(me->runstate_area.gva, 0);
+	*(uint64_t *)arg() = (43ull << PAGE_SHIFT) - 12; /* over two pages */
+	assert_int_equal(CALL(vcpu_op, VCPUOP_register_vcpu_time_memory_area, me->id, ARG), 0);
+	assert_int_equal(me->time_area.gpa[1], 43ull << PAGE_SHIFT);
+	*(uint64_t *)arg() = NOWHERE;
+	assert_int_equal(CALL(vcpu_op, VCPUOP_register_vcpu_time_memory_area, me->id, ARG), -EFAULT);
+	assert_int_equal(me->time_area.gva, (43ull << PAGE_SHIFT) - 12);
 	*(uint64_t *)arg() = 42ull << PAGE_SHIFT;
 	assert_int_equal(CALL(vcpu_op, VCPUOP_register_vcpu_time_memory_area, me->id, ARG), 0);
 	*i = (struct vcpu_register_vcpu_info){ .mfn = 43, .offset = 64 };
@@ -379,8 +385,11 @@ static void test_grant_batch(void **state)
 
 	for (uint32_t i = 0; i < 40; i++) {
 		e[8 + i] = (struct grant_entry_v1){ GTF_permit_access, 1, i };
-		m[i] = (struct gnttab_map_grant_ref){ .host_addr = (100ull + i) << PAGE_SHIFT, .flags = GNTMAP_host_map,
-						      .ref = 8 + i, .dom = 2, .status = 77 };
+		m[i] = (struct gnttab_map_grant_ref){ .host_addr = (100ull + i) << PAGE_SHIFT,
+						      .flags = GNTMAP_host_map,
+						      .ref = 8 + i,
+						      .dom = 2,
+						      .status = 77 };
 	}
 	e[8 + 11].domid = 0; /* one fails, the others do not */
 	preempt_after = 5;
@@ -399,7 +408,8 @@ static void test_grant_batch(void **state)
 	assert_int_equal(grant_maptrack_count(dom[1]), 39);
 	preempt_after = ~0u;
 	for (uint32_t i = 0; i < 40; i++)
-		u[i] = (struct gnttab_unmap_grant_ref){ .host_addr = (100ull + i) << PAGE_SHIFT, .handle = handle[i],
+		u[i] = (struct gnttab_unmap_grant_ref){ .host_addr = (100ull + i) << PAGE_SHIFT,
+							.handle = handle[i],
 							.status = 77 };
 	u[11].handle = 9999;
 	assert_int_equal(CALL(grant_table_op, GNTTABOP_unmap_grant_ref, ARG, 40), 0);
@@ -421,8 +431,10 @@ static void test_grant_copy_layouts(void **state)
 
 	memset(ram(dom[1], 5), 0x5a, PAGE_SIZE);
 	memset(ram(dom[1], 6), 0, PAGE_SIZE);
-	*c = (struct gnttab_copy){ .source = { .u.gmfn = 5, .domid = DOMID_SELF }, .dest = { .u.gmfn = 6, .domid = DOMID_SELF },
-				   .len = 100, .status = 77 };
+	*c = (struct gnttab_copy){ .source = { .u.gmfn = 5, .domid = DOMID_SELF },
+				   .dest = { .u.gmfn = 6, .domid = DOMID_SELF },
+				   .len = 100,
+				   .status = 77 };
 	assert_int_equal(CALL(grant_table_op, GNTTABOP_copy, ARG, 1), 0);
 	assert_int_equal(c->status, GNTST_okay);
 	assert_memory_equal(ram(dom[1], 6), ram(dom[1], 5), 100);
@@ -482,8 +494,8 @@ static void test_grant_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_event_ops), T(test_event_faults), T(test_poll),	     T(test_sched_ops),
-		T(test_vcpu_timers), T(test_vcpu_life),	 T(test_vcpu_areas), T(test_grant_batch),
+		T(test_event_ops),	    T(test_event_faults), T(test_poll),	      T(test_sched_ops),
+		T(test_vcpu_timers),	    T(test_vcpu_life),	  T(test_vcpu_areas), T(test_grant_batch),
 		T(test_grant_copy_layouts), T(test_grant_tables),
 	};
 

@@ -1,5 +1,8 @@
 /* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/time.c */
-/* The registered runstate area: both layouts, over a page boundary, with and without the update flag. */
+/*
+ * The registered areas: runstate in both layouts, with and without the update flag, and time; over a page boundary. An area
+ * of which a page went away since is left as far as it was written.
+ */
 #include "host/host.h"
 
 #include "core/guestmem.h"
@@ -61,9 +64,7 @@ static void check_area(uint64_t at, bool compat, bool flag)
 	memset(expected, 0xee, sizeof(expected));
 	assert_int_equal(guestmem_write_gpa(&d, at - 8, raw, sizeof(raw)), 0);
 	d.vm_assist = flag ? BIT(VMASST_TYPE_runstate_update_flag) : 0;
-	v.runstate_gva = 0x7000000 + at;
-	v.runstate_gpa[0] = at;
-	v.runstate_gpa[1] = PAGE_SIZE;
+	v.runstate_area = (struct guest_area){ .gva = 0x7000000 + at, .gpa = { at, PAGE_SIZE } };
 	v.runstate_compat = compat;
 	time_update_runstate(&v);
 
@@ -91,11 +92,48 @@ static void test_runstate_unregistered(void **state)
 {
 	uint64_t before = 0x55, after;
 
-	v.runstate_gva = 0;
+	v.runstate_area.gva = 0;
 	assert_int_equal(guestmem_write_gpa(&d, 0, &before, 8), 0);
 	time_update_runstate(&v);
 	assert_int_equal(guestmem_read_gpa(&d, &after, 0, 8), 0);
 	assert_int_equal(before, after);
+}
+
+static void test_time_area(void **state)
+{
+	const uint64_t places[] = { 64, PAGE_SIZE - 4, PAGE_SIZE - 8, PAGE_SIZE - 20, PAGE_SIZE - 32 };
+	struct vcpu_info info = { 0 };
+	uint8_t raw[48], outside[8];
+	struct vcpu_time_info t;
+
+	memset(outside, 0xee, sizeof(outside));
+	v.info = &info;
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		uint64_t at = places[i];
+
+		memset(raw, 0xee, sizeof(raw));
+		assert_int_equal(guestmem_write_gpa(&d, at - 8, raw, sizeof(raw)), 0);
+		v.time_area = (struct guest_area){ .gva = 0x7000000 + at, .gpa = { at, PAGE_SIZE } };
+		host_ns += 1000000;
+		time_update_vcpu(&v);
+		assert_int_equal(guestmem_read_gpa(&d, raw, at - 8, sizeof(raw)), 0);
+		memcpy(&t, raw + 8, sizeof(t));
+		assert_memory_equal(raw, outside, 8);
+		assert_memory_equal(raw + 40, outside, 8);
+		assert_memory_equal(&t, &info.time, sizeof(t));
+		assert_int_equal(t.version, 2 * (i + 1));
+		assert_int_equal(t.system_time, host_ns);
+	}
+	/* The version says first that the rest is about to change: here it does not come to it. */
+	v.time_area =
+		(struct guest_area){ .gva = 0x7000000 + PAGE_SIZE - 4, .gpa = { PAGE_SIZE - 4, 7ull << PAGE_SHIFT } };
+	time_update_vcpu(&v);
+	assert_int_equal(guestmem_read_gpa(&d, &t.version, PAGE_SIZE - 4, 4), 0);
+	assert_int_equal(t.version, info.time.version - 1);
+	v.time_area.gva = 0;
+	time_update_vcpu(&v);
+	assert_int_equal(guestmem_read_gpa(&d, &t.version, PAGE_SIZE - 4, 4), 0);
+	assert_int_equal(t.version, info.time.version - 3);
 }
 
 int main(void)
@@ -104,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_runstate_area),
 		TEST(test_runstate_unregistered),
+		TEST(test_time_area),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
