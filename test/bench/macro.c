@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The measuring hand of the macro benchmark: one static program that runs in dom0 and in a guest.
  *

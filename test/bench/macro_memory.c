@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prints the memory that dom0 has and the memory that is free, in KiB: xl knows both in MiB only. Runs in dom0. */
 #include <stdio.h>
 #include <xenctrl.h>

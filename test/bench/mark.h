@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a measured operation begins and ends, for the profiler (profile.sh): it stops at these two functions and knows the
  * row by their first argument. They do nothing and are called outside the measured time.

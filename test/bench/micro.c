@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Micro benchmark: one PVH kernel, run as dom0's, that measures single operations of the hypervisor under it.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Adds up what QEMU's log of executed blocks tells (-d in_asm,exec,nochain): instructions per hypervisor function, of each
  * guest, and per reason for leaving a guest.

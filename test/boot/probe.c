@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * dom0's kernel in the boot tests: says what the hypervisor gave it (memory, arguments, module) and checks that the RAM
  * is there, without a hole where Linux lies, and that the module arrived unchanged. A module for it is what

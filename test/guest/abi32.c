@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * A 32-bit kernel: protected mode first without paging, then with it; the hypercall page by the MSR of CPUID leaf
  * 0x40000002; the 32-bit layouts of the ABI's structures.

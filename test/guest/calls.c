@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * sched_op, vcpu_op, hvm_op, vm_assist, multicall, console_io, and the hypercalls that are not there.
  *

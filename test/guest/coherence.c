@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 // xen-args: dom0_max_vcpus=4
 // cpus: 4
 // xen-cpus: 1

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 // xen-args: loglvl=none guest_loglvl=none
 /*
  * Arbitrary domctls against a dormant domain: none may stop the machine or reach another domain, and when the domain is

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Event channels in the 2-level ABI: binding, sending, masks, upcalls, status, error codes.
  *

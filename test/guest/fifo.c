@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Event channels in the FIFO ABI: control block, event array, links, priorities, masks.
  *

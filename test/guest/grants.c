@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Grants, from the domain to itself: copy, map, unmap, versions, status frames, refusals.
  *

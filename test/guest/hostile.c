@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Arguments made to hurt: huge counts, wrapping and non-canonical pointers, wrong kinds of memory, and a long run of
  * arbitrary calls. Nothing here may stop the machine, hang it, or change what this domain did not ask to change.

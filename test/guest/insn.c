@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Instructions that exit: their length with prefixes and across pages, port and string I/O, and the forms of memory
  * access that reach emulated registers.

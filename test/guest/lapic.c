@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The local APIC: xAPIC by memory, x2APIC by MSR, priorities, self-IPI, timer, errors.
  *

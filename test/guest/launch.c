@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * A tool stack in one file: builds a PVH domain from the first module (another test kernel), lets it run to its end and
  * destroys it. Run by the rig as `NAME@domU`; the domain prints through port 0xe9. vcpus=N on the command line: that many.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * memory_op: reservations, the physmap, foreign pages, resources, and every refusal.
  *

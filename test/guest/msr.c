@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * MSRs as a guest sees them: the architectural ones, machine check banks, and those that do not exist.
  *

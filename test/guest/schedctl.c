@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 // cpus: 4
 /*
  * What the tool stack asks of the scheduler: cpupools, affinities, weights and caps, budgets and periods, what CPUs and

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Time: the time record and its stable bit, VIRQ_TIMER by single-shot and periodic timers, runstate accounting.
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * sysctl, domctl and platform_op as the tool stack and dom0's kernel use them; as an unprivileged domain: their
  * refusal.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * What tells a domain where it is: APIC IDs in CPUID, the machine's topology, NUMA affinity, virtual NUMA nodes, TSC modes.
  * Source: public headers sysctl.h, domctl.h, memory.h, arch-x86/cpuid.h. The tool stack's part is dom0's only.

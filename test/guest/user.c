@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Privilege 3: a hypercall is refused there, privileged instructions fault in the guest, what is open to all still
  * works.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * What the hypervisor says about itself: xen_version, features, CPUID leaves at 0x40000000, start record, memory map.
  *

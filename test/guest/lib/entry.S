@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first instructions of a guest test kernel, its exception and interrupt stubs, and the hypercall gate.
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Event channels (2-level), shared_info and system time of a guest test kernel.
  *

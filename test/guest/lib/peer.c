@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * A second domain that never runs: memory to grant from, a grant table to fill in, ports to bind to. dom0 only.
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Further vCPUs for guest test kernels (64-bit ones): how they start, where their events come in, and work for them.
  *

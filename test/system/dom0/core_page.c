@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * core_page FILE FRAME: prints the page that a core file of xl dump-core has for the guest's frame. Checks the file
  * before, and says what is wrong with it. Runs in dom0. Layout: docs/misc/dump-core-format.txt of Xen, xen/elfnote.h.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prints the hypervisor's free memory in KiB, exactly: xl knows it in MiB only. Runs in dom0. */
 #include <stdio.h>
 #include <xenctrl.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads what xentrace wrote (records of xen/trace.h, for each window of a CPU behind a TRC_TRACE_CPU_CHANGE record) and
  * prints a line "NAME COUNT" for each kind of record that the tests ask about, and "cpu N COUNT" for each CPU. Ends with an

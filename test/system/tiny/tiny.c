@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The smallest guest that xl can start: a 32-bit PVH kernel of a few KB that talks on its PV console.
  *
