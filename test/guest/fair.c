@@ -27,44 +27,14 @@ static volatile uint64_t begin, end;
 static volatile uint64_t ran[SPINNERS + 1];
 static volatile uint64_t worst, wakes;
 
-static uint64_t now(void)
-{
-	return event_now_by(&smp_info(smp_id())->time);
-}
-
-static uint64_t running(unsigned int vcpu)
-{
-	struct vcpu_runstate_info r;
-
-	return hc_vcpu(VCPUOP_get_runstate_info, vcpu, &r) ? 0 : r.time[RUNSTATE_running];
-}
-
-/* Computes until that time. PAUSE has QEMU go on to the other CPUs. */
-static void spin_until(uint64_t t)
-{
-	while (now() < t) {
-		for (volatile unsigned int i = 0; i < 100; i++)
-			;
-		__asm__ volatile("pause");
-	}
-}
-
-static void sleep_until(uint64_t t)
-{
-	struct sched_poll p = { .timeout = t };
-
-	while (now() < t)
-		hc_sched(SCHEDOP_poll, &p);
-}
-
 static void spin(unsigned int me)
 {
 	uint64_t before;
 
-	spin_until(begin);
-	before = running(me);
-	spin_until(end);
-	ran[me] = running(me) - before;
+	smp_spin_until(begin);
+	before = smp_ran(me);
+	smp_spin_until(end);
+	ran[me] = smp_ran(me) - before;
 }
 
 static void sleep_and_wake(unsigned int me)
@@ -72,22 +42,22 @@ static void sleep_and_wake(unsigned int me)
 	uint64_t seed = 1, t, late;
 
 	(void)me;
-	sleep_until(begin);
-	while (now() < end) {
+	smp_sleep_until(begin);
+	while (smp_now() < end) {
 		seed = seed * 6364136223846793005UL + 1442695040888963407UL;
-		t = now() + 2 * MS + (seed >> 33) % (10 * MS);
-		sleep_until(t);
-		late = now() - t;
+		t = smp_now() + 2 * MS + (seed >> 33) % (10 * MS);
+		smp_sleep_until(t);
+		late = smp_now() - t;
 		if (late > worst)
 			worst = late;
 		wakes++;
-		spin_until(now() + 50000);
+		smp_spin_until(smp_now() + 50000);
 	}
 }
 
 static void give_all(uint64_t ns)
 {
-	begin = now() + 200 * MS;
+	begin = smp_now() + 200 * MS;
 	end = begin + ns;
 	for (unsigned int v = 1; v <= SPINNERS; v++)
 		smp_give(v, spin);
@@ -108,7 +78,7 @@ static void share(void)
 
 	give_all(4000 * MS);
 	smp_give(SLEEPER, sleep_and_wake);
-	sleep_until(end);
+	smp_sleep_until(end);
 	CHECK("all have ended", all_done(SLEEPER));
 	due = 4000 * MS * CPUS / SPINNERS;
 	least = most = (long)ran[1];
@@ -146,9 +116,9 @@ static struct {
 static void take(unsigned int i)
 {
 	sample[i].ran = 0;
-	sample[i].at = now();
+	sample[i].at = smp_now();
 	for (unsigned int v = 0; v <= SPINNERS; v++)
-		sample[i].ran += running(v);
+		sample[i].ran += smp_ran(v);
 }
 
 static void cap(void)
@@ -158,10 +128,10 @@ static void cap(void)
 
 	CHECK_EQ("a cap of one and a half CPUs", set_cap(150), 0);
 	give_all(2000 * MS);
-	sleep_until(begin);
-	while (now() < end && n < SAMPLES) {
+	smp_sleep_until(begin);
+	while (smp_now() < end && n < SAMPLES) {
 		take(n++);
-		sleep_until(now() + 3 * MS);
+		smp_sleep_until(smp_now() + 3 * MS);
 	}
 	CHECK_EQ("no cap again", set_cap(0), 0);
 	CHECK("all have ended", all_done(SPINNERS));

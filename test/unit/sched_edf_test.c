@@ -21,17 +21,20 @@ static struct vcpu *promised(uint32_t period_us, uint32_t budget_us, bool extra,
 	return d->vcpu[0];
 }
 
-/* A machine full of promises up to what is admitted; every vCPU always wants to run and gets exactly what it was promised. */
-static void kept(unsigned cpus, bool extra, uint64_t seed)
+/*
+ * A machine full of promises up to what is admitted; every vCPU always wants to run and gets exactly what it was promised:
+ * from a part of its period up to six times that.
+ */
+static void kept(unsigned cpus, unsigned part, bool extra, uint64_t seed)
 {
-	static const uint32_t periods[] = {1000, 5000, 10000, 20000, 50000};
+	static const uint32_t periods[] = { 1000, 5000, 10000, 20000, 50000 };
 	uint64_t before[SIM_VCPUS];
 	unsigned refused = 0;
 
 	sim_begin(cpus, 1, SCHED_EDF, seed);
-	while (refused < 3 && sim.nr_vcpus < 100) {
+	while (refused < 3 && sim.nr_vcpus < SIM_VCPUS) {
 		uint32_t period = periods[sim_random(ARRAY_SIZE(periods))];
-		uint32_t budget = period / 10 + (uint32_t)sim_random(period / 2);
+		uint32_t budget = period / part + (uint32_t)sim_random(period * 5 / part);
 		struct domain *d = sim_domain(1, 256, 0, 0);
 
 		if (!d->vcpu[0] || sched_set_promise(d->vcpu[0], period, budget, extra)) {
@@ -49,12 +52,13 @@ static void kept(unsigned cpus, bool extra, uint64_t seed)
 		sim_run(100 * MS);
 		for (unsigned i = 0; i < sim.nr_vcpus; i++) {
 			const struct sched_vcpu *s = &sim.vcpu[i].v.sched;
-			uint64_t ran = sim_ran(&sim.vcpu[i].v), got = ran - before[i], due = 100 * MS / s->period * s->budget;
+			uint64_t ran = sim_ran(&sim.vcpu[i].v), got = ran - before[i],
+				 due = 100 * MS / s->period * s->budget;
 
 			before[i] = ran;
 			if (got < due || (!s->extra && got > due))
-				fail_msg("%u CPUs: promised %lu of %lu us, in 100 ms got %lu ns, not %lu", cpus, s->budget / 1000,
-					 s->period / 1000, got, due);
+				fail_msg("%u CPUs: promised %lu of %lu us, in 100 ms got %lu ns, not %lu", cpus,
+					 s->budget / 1000, s->period / 1000, got, due);
 		}
 	}
 	sim_end();
@@ -63,10 +67,15 @@ static void kept(unsigned cpus, bool extra, uint64_t seed)
 static void test_kept(void **state)
 {
 	for (unsigned s = 0; s < seeds(); s++) {
-		kept(1, false, s);
-		kept(1, true, s);
-		kept(4, false, s);
-		kept(16, true, s);
+		kept(1, 10, false, s);
+		kept(1, 10, true, s);
+		kept(4, 10, false, s);
+		kept(16, 10, true, s);
+	}
+	for (unsigned s = 0; s < seeds() / 10; s++) {
+		kept(64, 10, false, s);
+		kept(64, 30, false, s); /* 512 vCPUs */
+		kept(64, 30, true, s);
 	}
 }
 

@@ -235,7 +235,7 @@ long event_unmask(evtchn_port_t port);
 void event_set_mask(evtchn_port_t port, bool masked);
 bool event_pending(evtchn_port_t port);
 void event_clear(evtchn_port_t port);
-bool event_take(evtchn_port_t port);  /* clears it; was it pending? */
+bool event_take(evtchn_port_t port);					 /* clears it; was it pending? */
 uint64_t event_time_by(volatile struct vcpu_time_info *t, uint64_t tsc); /* a TSC value as system time in ns */
 uint64_t event_now_by(volatile struct vcpu_time_info *t);
 uint64_t event_time_of(uint64_t tsc); /* by vCPU 0's record */
@@ -247,11 +247,11 @@ bool event_wait(volatile unsigned int *counter, unsigned int was, uint64_t ns);
 
 #define SMP_MAX	      128
 #define SMP_STACK     8192UL
-#define SMP_VECTOR    0xf4 /* wakes a worker */
-#define SMP_SIPI_PAGE 0x08 /* where a start-up IPI has it begin: smp_prepare_sipi() puts the code there */
-bool smp_on_second(void);	/* is this code running on vCPU 1? */
-unsigned int smp_id(void);	/* the vCPU this code runs on */
-unsigned int smp_count(void);	/* vCPUs that this domain may have up */
+#define SMP_VECTOR    0xf4    /* wakes a worker */
+#define SMP_SIPI_PAGE 0x08    /* where a start-up IPI has it begin: smp_prepare_sipi() puts the code there */
+bool smp_on_second(void);     /* is this code running on vCPU 1? */
+unsigned int smp_id(void);    /* the vCPU this code runs on */
+unsigned int smp_count(void); /* vCPUs that this domain may have up */
 /* Starts a vCPU in fn on its own stack, with our GDT, IDT and page tables, by VCPUOP_initialise and _up. */
 long smp_start(unsigned int vcpu, void (*fn)(void));
 /* The same for the next INIT and SIPI to SMP_SIPI_PAGE. */
@@ -278,10 +278,14 @@ bool smp_run(unsigned int vcpu, smp_job *job);
 void smp_to_x2(unsigned int vcpu); /* job: to x2APIC mode; vCPU 0 goes last, by apic_x2_enter() */
 
 /*
- * Sleeps for a moment. Not a yield, nor PAUSE: physical CPUs that take turns in one QEMU thread go on to the next one only
- * when one halts or a tenth of a second is over.
+ * Sleeps for a moment. Not a yield: physical CPUs that take turns in one QEMU thread go on to the next one only when one
+ * halts, executes PAUSE, or a tenth of a second is over.
  */
 void smp_relax(void);
+uint64_t smp_now(void);		     /* system time in ns, by the record of the vCPU that asks */
+uint64_t smp_ran(unsigned int vcpu); /* its time in RUNSTATE_running so far, ns */
+void smp_spin_until(uint64_t ns);    /* computes */
+void smp_sleep_until(uint64_t ns);   /* is blocked */
 /* Lets the others run until cond holds; the answer is cond, false after ten seconds of system time. */
 #define SMP_UNTIL(cond)                                                                                                \
 	({                                                                                                             \

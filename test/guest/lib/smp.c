@@ -35,9 +35,38 @@ unsigned int smp_count(void)
 
 void smp_relax(void)
 {
-	struct sched_poll p = {.timeout = event_now() + 20000};
+	struct sched_poll p = { .timeout = event_now() + 20000 };
 
 	hc_sched(SCHEDOP_poll, &p);
+}
+
+uint64_t smp_now(void)
+{
+	return event_now_by(&smp_info(smp_id())->time);
+}
+
+uint64_t smp_ran(unsigned int vcpu)
+{
+	struct vcpu_runstate_info r;
+
+	return hc_vcpu(VCPUOP_get_runstate_info, vcpu, &r) ? 0 : r.time[RUNSTATE_running];
+}
+
+void smp_spin_until(uint64_t ns)
+{
+	while (smp_now() < ns) {
+		for (volatile unsigned int i = 0; i < 100; i++)
+			;
+		__asm__ volatile("pause");
+	}
+}
+
+void smp_sleep_until(uint64_t ns)
+{
+	struct sched_poll p = { .timeout = ns };
+
+	while (smp_now() < ns)
+		hc_sched(SCHEDOP_poll, &p);
 }
 
 /* ---- events ---- */
@@ -95,8 +124,8 @@ void smp_on_event(smp_event *fn)
 /* Public headers vcpu.h VCPUOP_register_vcpu_info (the first 32 have theirs in shared_info), hvm_op.h. */
 long smp_events(unsigned int vcpu)
 {
-	xen_hvm_evtchn_upcall_vector_t v = {.vcpu = vcpu, .vector = EVENT_VECTOR};
-	struct vcpu_register_vcpu_info r = {.offset = 0};
+	xen_hvm_evtchn_upcall_vector_t v = { .vcpu = vcpu, .vector = EVENT_VECTOR };
+	struct vcpu_register_vcpu_info r = { .offset = 0 };
 	long rc = 0;
 
 	if (vcpu >= XEN_LEGACY_MAX_VCPUS && !infos[vcpu]) {

@@ -22,13 +22,16 @@ drop_pool() {
 }
 
 test_four_cpus() {
+	local cpu
 	same "$(xl info | sed -n 's/^nr_cpus *: *//p')" 4 nr_cpus
 	same "$(nproc)" 2 "dom0's CPUs"
 	same "$(xl vcpu-list 0 | wc -l)" 3 "lines of dom0's vcpu-list"
 	same "$(pool Pool-0 2) $(pool Pool-0 3) $(pool Pool-0 5)" '4 credit2 1' 'Pool-0'
 	same "$(pool_cpus Pool-0)" 0,1,2,3 "Pool-0's CPUs"
-	xl debug-keys r
-	xl dmesg | tail -n 200 | grep -qi 'cpu.*3'
+	for cpu in 0 1 2 3; do
+		keys r | grep -Eq " CPU $cpu (runs d0v[01], vruntime [0-9]+|idle)\$"
+	done
+	keys r | grep -q 'pool 0, credit2, 1 domains'
 }
 
 test_pin_hard() {

@@ -59,7 +59,7 @@ test_budget() {
 	spinner two 'pool = "promises"'
 	xl sched-rtds -d one -v all -p 10000 -b 2000 -e 0
 	xl sched-rtds -d two -v all -p 10000 -b 6000 -e 0
-	between "$(shares one two 1000)" 285 315 'two of one with three times the budget'
+	between "$(shares one two 4000)" 285 315 'two of one with three times the budget'
 	xl cpupool-migrate one Pool-0
 	xl cpupool-migrate two Pool-0
 	xl cpupool-destroy promises

@@ -8,6 +8,13 @@ test_two_cpus() {
 	same "$(xl vcpu-list 0 | wc -l)" 3 "lines of dom0's vcpu-list"
 }
 
+# The kernel believes that the clock is stable over CPUs, and lets programs read it by themselves.
+test_vdso() {
+	same "$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)" xen 'the clock of the kernel'
+	/test/vdso
+	taskset -c 1 /test/vdso
+}
+
 test_spin_two() {
 	tiny spin0 'extra = "spin"'
 	tiny spin1 'extra = "spin"'

@@ -20,6 +20,19 @@ test_topology() {
 	xl info -n | sed -n '/^node:/,/^xen_major/p' | awk '/^ *[01]:/ && ($2 < 1000 || $2 > 1024) { exit 1 }'
 }
 
+# A pool for each node, and one pool again.
+test_split() {
+	xl cpupool-numa-split
+	same "$(xl cpupool-list -c | awk 'NR > 1 { print $1, $2 }' | tr '\n' ' ')" 'Pool-node0 0,1 Pool-node1 2,3 ' 'pools and their CPUs'
+	same "$(nproc)" 2 "dom0's CPUs"
+	tiny_up there 'pool = "Pool-node1"'
+	[ "$(xl vcpu-list there | awk 'NR == 2 { print $4 }')" -ge 2 ]
+	xl destroy there
+	eventually only_dom0
+	pools_back
+	same "$(xl cpupool-list -c | awk 'NR > 1 { print $1, $2 }')" 'Pool-0 0,1,2,3' 'the pool and its CPUs'
+}
+
 test_xenpm() {
 	xenpm start 1 >/tmp/xenpm
 	same "$(grep -c '^CPU[0-3]:' /tmp/xenpm)" 4 'CPUs measured'
