@@ -113,12 +113,12 @@ static void unmask_2l(struct domain *d, struct vcpu *v, uint32_t port)
 
 /* --- ports --- */
 
-/* The event of a port that is in use. d's lock is held, or the other end's. */
+/* The event of a port that is in use. d's lock is held, or the other end's: the port may go to another vCPU meanwhile. */
 static void raise(struct domain *d, struct evtchn *ch, uint32_t port)
 {
-	struct vcpu *v = d->vcpu[ch->vcpu];
+	struct vcpu *v = d->vcpu[__atomic_load_n(&ch->vcpu, __ATOMIC_RELAXED)];
 
-	if (d->evtchn.fifo)
+	if (__atomic_load_n(&d->evtchn.fifo, __ATOMIC_ACQUIRE))
 		evtchn_fifo_raise(d, v, ch, port);
 	else
 		raise_2l(d, v, ch, port);
@@ -436,7 +436,7 @@ int evtchn_bind_vcpu(struct domain *d, uint32_t port, uint32_t vcpu)
 	ch = lookup(d, port);
 	if (ch && (ch->state == EVTCHNSTAT_unbound || ch->state == EVTCHNSTAT_interdomain ||
 		   (ch->state == EVTCHNSTAT_virq && evtchn_virq_is_global(ch->virq))))
-		ch->vcpu = (uint16_t)vcpu;
+		__atomic_store_n(&ch->vcpu, (uint16_t)vcpu, __ATOMIC_RELAXED);
 	else
 		rc = -EINVAL;
 	spin_unlock(&d->evtchn.lock);

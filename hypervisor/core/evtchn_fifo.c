@@ -67,10 +67,10 @@ static bool link_after(event_word_t *w, uint32_t port)
 /* Puts a port whose word w was not linked on the queue of its priority on v, and notifies v when that was empty. */
 static void enqueue(struct domain *d, struct vcpu *v, struct evtchn *ch, uint32_t port, event_word_t *w)
 {
-	struct evtchn_fifo *f = d->evtchn.fifo;
-	struct evtchn_fifo_vcpu *q = __atomic_load_n(&v->fifo, __ATOMIC_ACQUIRE), *last;
+	struct evtchn_fifo *f = __atomic_load_n(&d->evtchn.fifo, __ATOMIC_ACQUIRE);
+	struct evtchn_fifo_vcpu *q = __atomic_load_n(&v->fifo, __ATOMIC_SEQ_CST), *last;
 	const struct vcpu *lv;
-	uint8_t prio = ch->priority;
+	uint8_t prio = __atomic_load_n(&ch->priority, __ATOMIC_RELAXED);
 	uint32_t tail;
 	bool first;
 
@@ -83,7 +83,7 @@ static void enqueue(struct domain *d, struct vcpu *v, struct evtchn *ch, uint32_
 	}
 	/* Being the tail of the queue it was on means that one is empty: the guest took it off. */
 	lv = d->vcpu[ch->last_vcpu];
-	last = lv ? lv->fifo : NULL;
+	last = lv ? __atomic_load_n(&lv->fifo, __ATOMIC_ACQUIRE) : NULL;
 	if (last && last->tail[ch->last_priority] == port)
 		last->tail[ch->last_priority] = 0;
 	ch->last_vcpu = (uint16_t)v->id;
@@ -101,7 +101,7 @@ static void enqueue(struct domain *d, struct vcpu *v, struct evtchn *ch, uint32_
 
 void evtchn_fifo_raise(struct domain *d, struct vcpu *v, struct evtchn *ch, uint32_t port)
 {
-	struct evtchn_fifo *f = d->evtchn.fifo;
+	struct evtchn_fifo *f = __atomic_load_n(&d->evtchn.fifo, __ATOMIC_ACQUIRE);
 	event_word_t *w = word_of(f, port), old;
 
 	if (unlikely(!w)) {
@@ -208,7 +208,7 @@ static void install(struct domain *d, struct evtchn_fifo *f) REQUIRES(d->evtchn.
 	}
 }
 
-/* v can be notified now: links what became pending for it before. */
+/* v can be notified now: links what became pending for it before. Who raises sets PENDING and looks at v->fifo, we the reverse. */
 static void catch_up(struct domain *d, struct vcpu *v) REQUIRES(d->evtchn.lock)
 {
 	uint32_t end = MIN(d->evtchn.nr_ports, d->evtchn.fifo->nr_words);
@@ -238,7 +238,7 @@ static int commit_control(struct domain *d, struct vcpu *v, struct evtchn_fifo *
 		}
 		q->next = d->evtchn.fifo->vcpus;
 		d->evtchn.fifo->vcpus = q;
-		__atomic_store_n(&v->fifo, q, __ATOMIC_RELEASE);
+		__atomic_store_n(&v->fifo, q, __ATOMIC_SEQ_CST);
 		catch_up(d, v);
 	}
 	spin_unlock(&d->evtchn.lock);
@@ -253,7 +253,7 @@ int evtchn_init_control(struct vcpu *v_target, uint64_t gfn, uint32_t offset)
 	bool f_used = false;
 	int rc = -ENOMEM;
 
-	if (offset > PAGE_SIZE - sizeof(*q->control) || offset % 8 || v_target->fifo)
+	if (offset > PAGE_SIZE - sizeof(*q->control) || offset % 8)
 		return -EINVAL;
 	f = heap_new(struct evtchn_fifo);
 	q = heap_new(struct evtchn_fifo_vcpu);
@@ -280,7 +280,7 @@ int evtchn_expand_array(struct domain *d, uint64_t gfn)
 	uint32_t from = 0;
 	int rc;
 
-	if (!d->evtchn.fifo)
+	if (!__atomic_load_n(&d->evtchn.fifo, __ATOMIC_RELAXED))
 		return -EOPNOTSUPP;
 	rc = map_frame(d, gfn, &page, &m);
 	if (rc)
@@ -325,7 +325,7 @@ int evtchn_set_priority(struct domain *d, uint32_t port, uint32_t priority)
 	else if (priority > EVTCHN_FIFO_PRIORITY_MIN)
 		rc = -EINVAL;
 	else
-		evtchn_at(d, port)->priority = (uint8_t)priority;
+		__atomic_store_n(&evtchn_at(d, port)->priority, (uint8_t)priority, __ATOMIC_RELAXED);
 	spin_unlock(&d->evtchn.lock);
 	return rc;
 }
