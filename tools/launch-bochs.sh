@@ -6,7 +6,8 @@
 usage() {
 	cat <<'END'
 Usage: tools/launch-bochs.sh [OPTION]...
-  --cpu=intel|intel-old|amd  Skylake-X (VMX with all that Bochs has), Westmere (VMX with few options), Ryzen (SVM, NRIP save)
+  --cpu=intel|intel-new|intel-old|amd  Skylake-X (VMX), Ice Lake (registers against speculation), Westmere (VMX with few
+                      options), Ryzen (SVM, NRIP save)
   --hypervisor=FILE          default build/gossamer.elf
   --memory=MIB               machine memory, at most 2047 (default 1536)
   --cpus=N                   CPUs (default 1)
@@ -48,9 +49,10 @@ while [ $# != 0 ]; do
 done
 case $cpu in
 intel) model=corei7_skylake_x ;;
+intel-new) model=corei7_icelake_u ;;
 intel-old) model=corei5_arrandale_m520 ;;
 amd) model=ryzen ;;
-*) die "--cpu=$cpu: intel, intel-old or amd" ;;
+*) die "--cpu=$cpu: intel, intel-new, intel-old or amd" ;;
 esac
 [ "$memory" -lt 2048 ] || die "--memory=$memory: Bochs has at most 2047 MiB"
 for file in "$hypervisor" "$kernel" ${initrd:+"$initrd"} ${disk:+"$disk"}; do

@@ -46,6 +46,7 @@ struct boot_options {
 	bool noreboot;
 	bool iommu;
 	bool tsc_unstable;
+	char spec_ctrl[64];	 /* defences against speculation (hvm/spec.h) */
 	char virt_off[128];	 /* optional features of SVM or VMX that are not to be used */
 	enum sched_policy sched; /* of Pool-0 */
 	char raw[1024];		 /* as given, for XENVER_commandline */

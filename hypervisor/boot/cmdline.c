@@ -173,6 +173,8 @@ static bool option(const char *name, const char *value)
 		boot_options.iommu = !is_off(value);
 	else if (!strcmp(name, "tsc"))
 		option_tsc(value);
+	else if (!strcmp(name, "spec-ctrl"))
+		lib_strlcpy(boot_options.spec_ctrl, value, sizeof(boot_options.spec_ctrl));
 	else if (!strcmp(name, "virt-off"))
 		lib_strlcpy(boot_options.virt_off, value, sizeof(boot_options.virt_off));
 	else if (!strcmp(name, "sched"))

@@ -324,7 +324,7 @@ _Noreturn void boot_main(uint32_t magic, const void *info)
 	if (boot_options.tsc_unstable)
 		port_boot_distrust_tsc();
 	set_up_cpus(trampoline);
-	if (run_init(boot_options.virt_off))
+	if (run_init(boot_options.virt_off, boot_options.spec_ctrl))
 		stop();
 	domain_init();
 	domain_no_reboot = boot_options.noreboot;

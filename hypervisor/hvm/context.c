@@ -13,6 +13,7 @@
 #include "core/heap.h"
 #include "core/log.h"
 #include "hvm/hvm.h"
+#include "hvm/spec.h"
 #include "hvm/tsc.h"
 #include "hvm/vendor.h"
 #include "lib/lib.h"
@@ -37,13 +38,15 @@ typedef struct hvm_save_descriptor descriptor_t;
 #define EFER_LMA BIT(10)
 #define EFER_OK	 (BIT(0) | EFER_LME | EFER_LMA | BIT(11) | BIT(13) | BIT(14))
 
+#define MSRS_HEADER offsetof(struct hvm_msr, msr)
+
 #define BASE_BSP    BIT(8)
 #define BASE_X2	    BIT(10)
 #define BASE_ENABLE BIT(11)
 
 static const uint8_t saved_types[] = { HVM_SAVE_CODE(HEADER), HVM_SAVE_CODE(CPU),	 HVM_SAVE_CODE(IOAPIC),
 				       HVM_SAVE_CODE(LAPIC),  HVM_SAVE_CODE(LAPIC_REGS), HVM_SAVE_CODE(MTRR),
-				       CPU_XSAVE_CODE,	      HVM_SAVE_CODE(TSC_ADJUST) };
+				       CPU_XSAVE_CODE,	      HVM_SAVE_CODE(TSC_ADJUST), CPU_MSR_CODE };
 
 /* --- sizes --- */
 
@@ -89,6 +92,8 @@ static int record_size(struct domain *d, unsigned type, unsigned instance)
 		if (!v->sched.up || !port_host_xcr0() || !(v->hvm->xcr0 & ~XCR0_X87))
 			return -ENOENT;
 		return (int)(XSAVE_HEADER + xsave_bytes(v->hvm->xcr0));
+	case CPU_MSR_CODE:
+		return v->hvm->spec_ctrl ? (int)(MSRS_HEADER + sizeof(struct hvm_one_msr)) : -ENOENT;
 	default:
 		return -ENOENT;
 	}
@@ -258,6 +263,10 @@ static void save_record(struct domain *d, unsigned type, unsigned instance, void
 		x->xcr0 = x->xcr0_accum = v->hvm->xcr0;
 		memcpy(&x->save_area, v->hvm->fpu, (size_t)size - XSAVE_HEADER);
 		break;
+	case CPU_MSR_CODE:
+		((struct hvm_msr *)buf)->count = 1;
+		((struct hvm_msr *)buf)->msr[0] = (struct hvm_one_msr){ MSR_SPEC_CTRL, 0, v->hvm->spec_ctrl };
+		break;
 	default: /* TSC_ADJUST: the MSR is not offered, 0 */
 		break;
 	}
@@ -393,23 +402,36 @@ static bool check_xsave(const uint8_t *payload, uint32_t length)
 	return fxsave_ok((const uint8_t *)&x.save_area);
 }
 
-/* Registers outside the CPU record: none is kept, so each must be at its reset value. */
+/* Registers outside the CPU record: but for SPEC_CTRL none is kept, so each must be at its reset value. */
 static bool check_msrs(const uint8_t *payload, uint32_t length)
 {
 	struct hvm_one_msr m;
 	uint32_t count;
 
-	if (length < 8)
+	if (length < MSRS_HEADER)
 		return false;
 	memcpy(&count, payload, sizeof(count));
-	if (length != 8 + (uint64_t)count * sizeof(m))
+	if (length != MSRS_HEADER + (uint64_t)count * sizeof(m))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
-		memcpy(&m, payload + 8 + i * sizeof(m), sizeof(m));
-		if (m.val)
+		memcpy(&m, payload + MSRS_HEADER + i * sizeof(m), sizeof(m));
+		if (m.val && (m.index != MSR_SPEC_CTRL || !spec_has_ctrl()))
 			return false;
 	}
 	return true;
+}
+
+/* The switch to the vCPU writes it; bits that the CPU does not have are refused there. */
+static void load_msrs(struct vcpu *v, const uint8_t *payload, uint32_t length)
+{
+	struct hvm_one_msr m;
+
+	for (uint32_t at = MSRS_HEADER; at < length; at += sizeof(m)) {
+		memcpy(&m, payload + at, sizeof(m));
+		if (m.index == MSR_SPEC_CTRL)
+			v->hvm->spec_ctrl = m.val;
+	}
+	v->hvm->loaded_on = 0;
 }
 
 static void read_cpu(struct hvm_hw_cpu *c, const uint8_t *payload, uint32_t length)
@@ -557,6 +579,9 @@ static void load_record(struct domain *d, const descriptor_t *desc, const uint8_
 		memcpy(&v->hvm->xcr0, payload + offsetof(struct hvm_hw_cpu_xsave, xcr0), sizeof(uint64_t));
 		memcpy(v->hvm->fpu, payload + XSAVE_HEADER, desc->length - XSAVE_HEADER);
 		v->hvm->loaded_on = 0;
+		break;
+	case CPU_MSR_CODE:
+		load_msrs(v, payload, desc->length);
 		break;
 	default:
 		break;

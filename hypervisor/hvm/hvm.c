@@ -15,6 +15,7 @@
 #include "hvm/msr.h"
 #include "hvm/offer.h"
 #include "hvm/run.h"
+#include "hvm/spec.h"
 #include "hvm/vendor.h"
 #include "hvm/vpci.h"
 #include "lib/lib.h"
@@ -49,11 +50,14 @@
 
 int guest_domain_init(struct domain *d)
 {
+	static uint64_t number;
+
 	int rc;
 
 	d->hvm = heap_new(struct hvm_domain);
 	if (!d->hvm)
 		return -ENOMEM;
+	d->hvm->number = __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED);
 	d->hvm->msr_bitmap = msr_bitmap();
 	vpit_init(d);
 	rc = io_domain_init(d);
@@ -515,6 +519,7 @@ void guest_switch_out(struct vcpu *v)
 	port_fpu_save(h->fpu);
 	if (h->debug_used)
 		port_dr_save(h->dr);
+	spec_switch_out(v);
 	if (vendor_vmx)
 		vmx_switch_out(v);
 	vlapic_leave(v);
@@ -537,6 +542,7 @@ void guest_switch_in(struct vcpu *v)
 	if (h->debug_used)
 		port_dr_restore(h->dr);
 	msr_switch_in(v);
+	spec_switch_in(v);
 	guestmem_enter(v->domain);
 	time_update_vcpu(v);
 }

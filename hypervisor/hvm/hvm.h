@@ -75,6 +75,7 @@ struct hvm_vcpu {
 	uint8_t upcall_vector; /* HVMOP_set_evtchn_upcall_vector, 0 = not set */
 	uint32_t tlb_gen;      /* last domain flush generation seen */
 	/* MSRs kept in software */
+	uint64_t spec_ctrl; /* while not on a CPU */
 	uint64_t msr_tsc_aux, mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t tsc_offset;
 	uint64_t xcr0;
@@ -83,6 +84,7 @@ struct hvm_vcpu {
 };
 
 struct hvm_domain {
+	uint64_t number; /* that no other domain had or will have */
 	struct vioapic ioapic;
 	struct vpit pit;
 	struct irq_domain irq;		 /* host interrupts bound to this domain (hardware right) */

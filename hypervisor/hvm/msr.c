@@ -9,6 +9,7 @@
 #include "core/heap.h"
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
+#include "hvm/spec.h"
 #include "hvm/tsc.h"
 #include "hvm/vendor.h"
 #include "lib/lib.h"
@@ -55,7 +56,6 @@
 #define MSR_VM_CR	    0xc0010114u
 #define MSR_OSVW_ID	    0xc0010140u
 #define MSR_OSVW_STATUS	    0xc0010141u
-#define MSR_DE_CFG	    0xc0011029u
 
 #define MTRR_VARIABLE 8u
 #define MCE_BANKS     2u
@@ -96,6 +96,12 @@ int msr_init(void)
 	memset(bitmap, 0xff, 2 * PAGE_SIZE);
 	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++)
 		vendor_msr_pass(bitmap, direct[i], !vendor_vmx || !is_syscall(direct[i]));
+	if (spec_has_ctrl())
+		vendor_msr_pass(bitmap, MSR_SPEC_CTRL, true);
+	if (spec_has_command(MSR_PRED_CMD))
+		vendor_msr_pass(bitmap, MSR_PRED_CMD, true);
+	if (spec_has_command(MSR_FLUSH_CMD))
+		vendor_msr_pass(bitmap, MSR_FLUSH_CMD, true);
 	return 0;
 }
 
@@ -221,6 +227,9 @@ static bool read_rare(struct vcpu *v, uint32_t msr, uint64_t *value)
 	case MSR_TSC_AUX:
 		*value = v->hvm->msr_tsc_aux;
 		return cpuid_has(v->domain, 0x80000001, 3, 27);
+	case MSR_ARCH_CAPS:
+		*value = spec_guest_arch_caps();
+		return cpuid_has(v->domain, 7, 3, 29);
 	case MSR_FEATURE_CONTROL: /* locked: no VMX for guests */
 		*value = 1;
 		return vendor_vmx;

@@ -18,6 +18,7 @@
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
 #include "hvm/msr.h"
+#include "hvm/spec.h"
 #include "hvm/vendor.h"
 #include "lib/lock.h"
 #include "port/guest.h"
@@ -31,12 +32,14 @@ static struct place {
 	const struct vcpu *loaded;   /* whose state the FPU and debug registers hold, if it agrees; this CPU only */
 } __attribute__((aligned(64))) places[NR_CPUS];
 
-int run_init(const char *virt_off)
+int run_init(const char *virt_off, const char *spec_ctrl)
 {
 	int rc = vendor_init(virt_off);
 
 	if (rc)
 		return rc;
+	spec_init(spec_ctrl);
+	spec_cpu_init();
 	cpuid_init();
 	rc = msr_init();
 	return rc ? rc : vendor_cpu_init(port_cpu());
@@ -169,6 +172,8 @@ static void run_once(struct vcpu *v, uint32_t *exits)
 	if (e.interrupted >> 31 & 1)
 		hvm_redeliver(v, e.interrupted);
 	exit_handle(v, &e);
+	if (unlikely(spec_l1d_flush) && e.kind == EXIT_HYPERCALL)
+		spec_flush_l1d();
 }
 
 _Noreturn void run_loop(void)
@@ -203,6 +208,7 @@ _Noreturn void upcall_cpu_main(void)
 {
 	unsigned cpu = port_cpu();
 
+	spec_cpu_init();
 	if (vendor_cpu_init(cpu)) {
 		log_err("CPU %u cannot run guests: it is offline for good", cpu);
 		if (sched_cpu_fail(cpu))

@@ -6,7 +6,8 @@
 
 struct vcpu;
 
-int run_init(const char *virt_off); /* vendor set-up of the boot CPU (vendor_init()): 0 or -ENODEV with a message */
+/* Vendor set-up of the boot CPU (vendor_init()), defences against speculation (spec_init()): 0 or -ENODEV with a message. */
+int run_init(const char *virt_off, const char *spec_ctrl);
 _Noreturn void run_loop(void);
 
 /* For guest_switch_out() and guest_switch_in(): this CPU stopped, or starts, running guests of a domain. */

@@ -20,6 +20,16 @@ uint64_t port_host_xcr0(void); /* 0 when XSAVE is not used */
 void port_dr_save(uint64_t dr[4]);
 void port_dr_restore(const uint64_t dr[4]);
 
+/*
+ * What every stay in a guest is framed with from now on (hvm/spec.h). At the exit, before anything returns: RSB fills the
+ * return stack, IBPB flushes branch predictions as well (the CPU must have it). Before the entry: VERW (VMX).
+ */
+#define PORT_GUARD_RSB	1u
+#define PORT_GUARD_IBPB 2u /* implies RSB */
+#define PORT_GUARD_VERW 4u
+void port_guard_entries(unsigned guard);
+bool port_cpu_emulated(void); /* by QEMU's TCG */
+
 /* EFER.SVME on this CPU and its host save area (one frame). False: locked off by the firmware (VM_CR.SVMDIS). */
 bool port_svm_on(uint64_t hsave_pa);
 /*

@@ -12,7 +12,11 @@ _Static_assert(offsetof(struct cpu, host_vmcb) == CPU_HOST_VMCB, "svm_enter.S");
 _Static_assert(sizeof(struct cpu) <= PAGE_SIZE, "one page");
 _Static_assert(sizeof(struct tss) == 104, "as the CPU has it");
 
+_Static_assert(GUARD_RSB == PORT_GUARD_RSB && GUARD_IBPB == PORT_GUARD_IBPB && GUARD_VERW == PORT_GUARD_VERW,
+	       "port/cpu.h");
+
 struct cpu_features cpu_features;
+unsigned x86_guard; /* svm_enter.S, vmx_enter.S; set once at start-up */
 static unsigned cpus_online = 1;
 
 unsigned port_cpu(void)
@@ -33,6 +37,11 @@ void cpu_count_set(unsigned n)
 uint32_t port_cpu_apicid(unsigned cpu)
 {
 	return cpu_block(cpu)->apicid;
+}
+
+void port_guard_entries(unsigned guard)
+{
+	x86_guard = guard;
 }
 
 void cpu_features_find(void)

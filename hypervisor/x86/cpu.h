@@ -50,6 +50,7 @@ struct cpu_features {
 	uint32_t xsave_size;
 };
 extern struct cpu_features cpu_features;
+extern unsigned x86_guard; /* PORT_GUARD_* */
 void cpu_features_find(void);
 void cpu_init(unsigned id); /* descriptor tables and control registers of this CPU */
 void cpu_count_set(unsigned n);

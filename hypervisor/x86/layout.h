@@ -25,6 +25,11 @@
 /* Offsets in struct cpu that assembly uses; checked in cpu.c. */
 #define CPU_HOST_VMCB 8
 
+/* What the entry code does against speculation: PORT_GUARD_* of port/cpu.h; checked in cpu.c. */
+#define GUARD_RSB  1
+#define GUARD_IBPB 2
+#define GUARD_VERW 4
+
 #define SEL_CODE   0x08
 #define SEL_DATA   0x10
 #define SEL_TSS	   0x18

@@ -4,14 +4,13 @@
  *
  * GIF is clear from CLGI to STGI: an NMI waits until the host's TR is back, for its handler uses an IST stack.
  * VMRUN itself restores CS..DS, GDTR, IDTR, CR0-4, EFER, RAX and RSP; VMLOAD of this CPU's own VMCB the rest.
+ * What is done against speculation after the exit (x86_guard, hvm/spec.h) is decided before the entry: no branch that the
+ * guest could have trained stands before it. AMD's CPUs need no VERW.
  */
+#include "x86/guard.h"
 #include "x86/layout.h"
 
-	.text
-	.globl	port_svm_enter
-	.type	port_svm_enter, @function
-	.balign 16
-port_svm_enter:
+	.macro	svm_stay guard
 	pushq	%rbp
 	pushq	%rbx
 	pushq	%r12
@@ -54,6 +53,12 @@ port_svm_enter:
 	movq	%r13, 104(%rax)
 	movq	%r14, 112(%rax)
 	movq	%r15, 120(%rax)
+	.if	\guard & GUARD_IBPB
+	predictions_forget
+	.endif
+	.if	\guard & GUARD_RSB
+	returns_fill
+	.endif
 	movq	%rsp, %rax
 	andq	$-(1 << CPU_BLOCK_SHIFT), %rax
 	movq	CPU_HOST_VMCB(%rax), %rax
@@ -76,4 +81,18 @@ port_svm_enter:
 	popq	%rbx
 	popq	%rbp
 	ret
+	.endm
+
+	.text
+	.globl	port_svm_enter
+	.type	port_svm_enter, @function
+	.balign 16
+port_svm_enter:
+	cmpl	$0, x86_guard(%rip)
+	jne	2f
+	svm_stay 0
+2:	testl	$GUARD_IBPB, x86_guard(%rip)
+	jnz	3f
+	svm_stay GUARD_RSB
+3:	svm_stay GUARD_RSB | GUARD_IBPB
 	.section .note.GNU-stack, "", @progbits

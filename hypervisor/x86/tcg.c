@@ -10,13 +10,14 @@
  * The same word the other way round: the arrival of a physical interrupt can bring back the bit of a virtual one that #VMEXIT has
  * just cleared (do_vmexit, without the lock, too). hvm/svm.c sees to it that what a guest then takes is harmless.
  */
+#include "port/cpu.h"
 #include "port/machine.h"
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
 static int vector = -1;
 
-static bool tcg_found(void)
+bool port_cpu_emulated(void)
 {
 	struct cpuid_regs r;
 
@@ -28,7 +29,7 @@ static bool tcg_found(void)
 
 void tcg_init(void)
 {
-	if (!tcg_found())
+	if (!port_cpu_emulated())
 		return;
 	vector = ioapic_own_irq(0);
 	x86_out8(0x43, 0x34); /* channel 0, both bytes, mode 2 */

@@ -38,7 +38,7 @@
 #define HOST_SYSENTER_EIP 0x6c12
 #define HOST_RIP	  0x6c16
 
-extern const char vmx_exit[];
+extern const char vmx_exit[], vmx_exit_rsb[], vmx_exit_ibpb[];
 
 static bool feature_on(void)
 {
@@ -128,6 +128,11 @@ void port_invvpid(uint64_t type, uint16_t vpid)
 	must(failed, "INVVPID", vpid);
 }
 
+static uint64_t exit_path(void)
+{
+	return (uint64_t)(x86_guard & GUARD_IBPB ? vmx_exit_ibpb : x86_guard & GUARD_RSB ? vmx_exit_rsb : vmx_exit);
+}
+
 /* The limits of both tables become 64 KiB at an exit: nothing loads a selector, and there are 256 vectors. */
 void port_vmx_host_state(void)
 {
@@ -159,7 +164,7 @@ void port_vmx_host_state(void)
 		{ HOST_GS_BASE, 0 },
 		{ HOST_TR_BASE, (uint64_t)&c->tss },
 		{ HOST_GDTR_BASE, (uint64_t)c->gdt },
-		{ HOST_RIP, (uint64_t)vmx_exit },
+		{ HOST_RIP, exit_path() },
 	};
 
 	__asm__ volatile("sidt %0" : "=m"(idtr));

@@ -1,13 +1,13 @@
 #!/bin/bash
 # The tests on CPUs that QEMU does not emulate: Intel's VMX, new and old, and AMD's SVM with NRIP save, all in Bochs.
-# Usage: test/bochs/run.sh [--cpu=intel|intel-old|amd] [NAME...]
+# Usage: test/bochs/run.sh [--cpu=intel|intel-new|intel-old|amd] [NAME...]
 # NAME is a guest kernel of test/guest, smp, tools (dom0's tool stack and tiny guests) or debian (a Debian guest with disk and
 # PV network). Default: on intel all of them, on the others what their CPUs make different. Logs are left in build/test/bochs/.
 . "$(dirname "$0")/../../tools/lib.sh"
 
 guest=$ROOT/test/guest
 out=$BUILD/test/bochs
-cpus=(intel intel-old amd)
+cpus=(intel intel-new intel-old amd)
 names=()
 for word in "$@"; do
 	case $word in
@@ -21,6 +21,7 @@ done
 all=(version events fifo timers clock grants memory calls control hostile insn lapic msr user abi32 storm tools schedctl topology)
 declare -A chosen=(
 	[intel]="${all[*]} smp debian stack"
+	[intel-new]='spec events timers hostile'
 	[intel-old]='version events timers insn lapic memory msr hostile'
 	[amd]='version events timers lapic memory calls msr hostile'
 )
@@ -138,7 +139,7 @@ make -s -C "$guest" OUT="$BUILD/test/guest"
 mkdir -p "$out"
 "$ROOT/test/system/tiny/build.sh" "$out/tiny"
 for cpu in "${cpus[@]}"; do
-	[ -n "${chosen[$cpu]:-}" ] || die "--cpu=$cpu: intel, intel-old or amd"
+	[ -n "${chosen[$cpu]:-}" ] || die "--cpu=$cpu: intel, intel-new, intel-old or amd"
 	for name in ${names[@]:-${chosen[$cpu]}}; do
 		case $name in
 		stack | debian) "$name" "$cpu" ;;

@@ -397,6 +397,12 @@ case_bad_values() { # each is named, and the start goes on
 		once "^\(GSM\) option $word: bad value, ignored; .*[a-z0-9]"
 	done
 }
+case_spec_ctrl() { # the table, what an option changes in it, and a word that is none
+	start 'spec-ctrl=rsb,foo' -m 1G
+	says '^\(GSM\)   rsb: on \(as the options say\)$'
+	says '^\(GSM\)   l1d-flush: off \(.*\)$'
+	once '^\(GSM\) option spec-ctrl: "foo" '
+}
 case_unknown_options() { # of Debian's GRUB scripts, and of nobody
 	start 'placeholder no-real-mode edd=off colour=green dom0_mem=512M' -m 1G
 	for word in placeholder no-real-mode edd colour; do

@@ -123,7 +123,7 @@ static void begin(void)
 	if (!once)
 		sched_init(SCHED_SHARE);
 	once = true;
-	if (run_init(""))
+	if (run_init("", ""))
 		abort();
 	domain_init();
 	trace_init();

@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=test/guest/rig.sh
 . "$here/rig.sh"
 
-domu="smp clock coherence storm version topology memory events fifo timers grants lapic msr insn calls hostile user abi32 tools schedctl" # what also runs unprivileged
+domu="spec smp clock coherence storm version topology memory events fifo timers grants lapic msr insn calls hostile user abi32 tools schedctl" # what also runs unprivileged
 which=xen
 verbose=
 cpus=

@@ -556,6 +556,15 @@ __attribute__((weak)) bool port_svm_on(uint64_t hsave_pa)
 	return true;
 }
 
+__attribute__((weak)) void port_guard_entries(unsigned guard)
+{
+}
+
+__attribute__((weak)) bool port_cpu_emulated(void)
+{
+	return false;
+}
+
 __attribute__((weak)) void port_svm_enter(uint64_t vmcb_pa, uint64_t *regs)
 {
 }

@@ -1,4 +1,4 @@
-/* sources: core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/logdirty.c core/guestmem.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/policy.c hvm/run.c */
+/* sources: core/domain.c core/evtchn.c core/evtchn_fifo.c core/grant.c core/grant_map.c core/grant_copy.c core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/logdirty.c core/guestmem.c core/sched.c core/sched_share.c core/sched_edf.c core/sched_null.c core/sched_cap.c core/sched_control.c core/sched_admit.c core/cpupool.c core/timer.c core/time.c core/policy.c hvm/spec.c hvm/run.c */
 /*
  * All of core/ and the loop of hvm/run.c on several fake CPUs, whose guests do seeded random operations on shared domains:
  * events, grants, maps, pauses, affinity, pools of all policies, CPUs up and down, timers, log-dirty, domains made and killed. At the end nothing is lost and nothing

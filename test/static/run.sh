@@ -32,9 +32,10 @@ image_size() {
 	[ $((all - loader)) -lt 524288 ]
 }
 
-# The charter's 25,000 hold for what it had before VMX; the second vendor's backend and its tables are 2,000 more.
+# The charter's 25,000 hold for what it had before VMX; the second vendor's backend with its tables, the processor features
+# that are used where they are, and the defences against speculation are 3,000 more.
 code_lines() {
-	local n limit=27000
+	local n limit=28000
 	n=$(cloc --quiet --csv --exclude-dir=loader hypervisor | awk -F, '$2 == "SUM" { print $5 }')
 	echo "$n code lines (limit $limit)"
 	[ "$n" -lt $limit ]

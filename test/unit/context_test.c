@@ -1,9 +1,10 @@
-/* sources: hvm/context.c hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c */
+/* sources: hvm/spec.c hvm/context.c hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c */
 /* Machine state as save records: what the tool stack does at creation, a save and restore, and refusals without a trace. */
 #include "unit/hvm_fake.h"
 
 #include "hvm/context.h"
 #include "hvm/run.h"
+#include "hvm/spec.h"
 #include "hvm/vendor.h"
 
 static struct vcpu *const v = &fake_vcpu[0];
@@ -54,6 +55,10 @@ void port_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	memset(out, 0, 16);
 	if (leaf == 1)
 		out[0] = 0x830f10;
+	if (leaf == 0x80000000)
+		out[0] = 0x80000008;
+	if (leaf == 0x80000008) /* IBRS */
+		out[1] = BIT(14);
 	if (leaf == 0xd && subleaf == 2) { /* AVX */
 		out[0] = 256;
 		out[1] = 576;
@@ -63,6 +68,7 @@ void port_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 static int setup(void **state)
 {
 	fake_machine(2);
+	spec_init("");
 	memset(fpu, 0, sizeof(fpu));
 	for (unsigned i = 0; i < FAKE_VCPUS; i++) {
 		fake_hvcpu[i].fpu = fpu[i];
@@ -184,6 +190,7 @@ static void save_restore(void **state)
 		c->hvm->dr[0] = 0x4000;
 		c->hvm->tsc_offset = 12345678;
 		c->hvm->xcr0 = 7;
+		c->hvm->spec_ctrl = i;
 		c->hvm->inject.vector = 14;
 		c->hvm->inject.type = 3;
 		c->hvm->inject.has_error = true;
@@ -201,6 +208,9 @@ static void save_restore(void **state)
 	assert_int_equal(context_save(&fake_domain, buf, size), size);
 	find(CPU_XSAVE_CODE, 1, &length);
 	assert_int_equal(length, 24 + 832);
+	find(CPU_MSR_CODE, 1, &length);
+	assert_int_equal(length, 8 + sizeof(struct hvm_one_msr));
+	assert_null(find(CPU_MSR_CODE, 0, NULL)); /* as after reset */
 	memcpy(first, buf, size);
 
 	/* into a new domain, some time later */
@@ -213,6 +223,7 @@ static void save_restore(void **state)
 	assert_int_equal(context_save(&fake_domain, buf, size), size);
 	assert_memory_equal(first, buf, size);
 	assert_int_equal(vlapic_pending(&fake_vcpu[1]), 0x77);
+	assert_true(v->hvm->spec_ctrl == 0 && fake_vcpu[1].hvm->spec_ctrl == 1);
 	assert_true(v->hvm->debug_used);
 	assert_int_equal(v->hvm->tsc_offset + host_ns, 12345678); /* saved when the host's TSC was 0 */
 

@@ -1,4 +1,4 @@
-/* sources: hvm/run.c */
+/* sources: hvm/spec.c hvm/run.c */
 /*
  * Stale translations, with real threads as CPUs: each runs the loop of hvm/run.c. The guest reads its one page through a TLB
  * that forgets nothing unless told; a thread beside them moves the page from frame to frame as core/p2m.c does. After

@@ -1,4 +1,4 @@
-/* sources: hvm/svm.c hvm/svm_decode.c hvm/tsc.c hvm/tlb.c hvm/hvm.c hvm/cr.c hvm/msr.c hvm/insn.c hvm/decode.c hvm/vlapic.c hvm/vlapic_timer.c core/heap.c core/frame.c */
+/* sources: hvm/svm.c hvm/svm_decode.c hvm/tsc.c hvm/tlb.c hvm/spec.c hvm/hvm.c hvm/cr.c hvm/msr.c hvm/insn.c hvm/decode.c hvm/vlapic.c hvm/vlapic_timer.c core/heap.c core/frame.c */
 /* Entries and exits of the vendor backend, with port_svm_enter() as the CPU; and what real CPUs do that QEMU does not. */
 #include "unit/hvm_fake.h"
 

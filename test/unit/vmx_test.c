@@ -1,4 +1,4 @@
-/* sources: hvm/vmx.c hvm/vmx_decode.c hvm/vmx_check.c hvm/vmx_caps.c hvm/tlb.c hvm/hvm.c hvm/cr.c hvm/msr.c hvm/insn.c hvm/decode.c hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c core/heap.c core/frame.c */
+/* sources: hvm/vmx.c hvm/vmx_decode.c hvm/vmx_check.c hvm/vmx_caps.c hvm/tlb.c hvm/spec.c hvm/hvm.c hvm/cr.c hvm/msr.c hvm/insn.c hvm/decode.c hvm/tsc.c hvm/vlapic.c hvm/vlapic_timer.c core/heap.c core/frame.c */
 /*
  * Intel's backend on a CPU that is an array of fields per VMCS: negotiation, injection, windows, what the CPU leaves to the
  * hypervisor, VMCSs that are loaded on one CPU at a time; and the explanations of refused entries, given bad states.
