@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "hvm/hvm.h"
 #include "hvm/tsc.h"
+#include "hvm/vendor.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
 #include "port/guest.h"
@@ -36,7 +37,7 @@ static const struct word words[] = {
 	{ 1, NO_SUBLEAF, C, 0xf7f83203 & ~BIT(27) },
 	{ 0x80000001, NO_SUBLEAF, D, 0xee5bf3ff & ~BIT(28) },
 	{ 0x80000001, NO_SUBLEAF, C, 0x002109f3 },
-	{ 0xd, 1, A, 0x7 },
+	{ 0xd, 1, A, 0xf },
 	{ 7, 0, B, 0xf1bf07a9 & ~BIT(25) & ~BIT(26) & ~BIT(27) & ~BIT(4) },
 	{ 7, 0, C, 0x00405f47 },
 	{ 0x80000007, NO_SUBLEAF, D, 0x100 },
@@ -213,6 +214,11 @@ static void build_guest(struct cpuid_policy *p, const struct cpuid_policy *host)
 	zero_leaf(p, 3, NO_SUBLEAF);
 	for (uint32_t i = 0; i < 2; i++)
 		zero_leaf(p, 0xb, i);
+	l = (xen_cpuid_leaf_t *)find(p, 0xd, 1);
+	if (l) { /* XSAVES, but with no state of its own: IA32_XSS has no bit */
+		l->a &= vendor_xsaves ? ~0u : ~(uint32_t)BIT(3);
+		l->c = l->d = 0;
+	}
 	if (!xsave)
 		for (uint32_t i = 0; i < 63; i++)
 			zero_leaf(p, 0xd, i);
@@ -306,11 +312,16 @@ int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, con
 	return 0;
 }
 
-bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigned bit)
+bool cpuid_has_at(const struct domain *d, uint32_t leaf, uint32_t subleaf, unsigned reg, unsigned bit)
 {
-	const xen_cpuid_leaf_t *l = find(d->cpuid, leaf, 0);
+	const xen_cpuid_leaf_t *l = find(d->cpuid, leaf, subleaf);
 
 	return l && (*reg_of((xen_cpuid_leaf_t *)l, (enum reg)reg) & BIT(bit));
+}
+
+bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigned bit)
+{
+	return cpuid_has_at(d, leaf, 0, reg, bit);
 }
 
 /* --- reading --- */

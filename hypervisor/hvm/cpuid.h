@@ -40,6 +40,7 @@ int cpuid_set(struct domain *d, const xen_cpuid_leaf_t *leaves, uint32_t nr, con
 unsigned cpuid_featureset(unsigned index, uint32_t *words, unsigned max);
 void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 /* A feature bit of d's policy, by leaf/reg/bit. */
+bool cpuid_has_at(const struct domain *d, uint32_t leaf, uint32_t subleaf, unsigned reg, unsigned bit);
 bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigned bit);
 
 #endif

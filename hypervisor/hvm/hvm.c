@@ -536,6 +536,8 @@ void guest_switch_in(struct vcpu *v)
 	held = run_entered(v);
 	if (vendor_vmx)
 		vmx_switch_in(v, held);
+	else if (!held)
+		svm_switch_in(v);
 	if (held)
 		return; /* this CPU idled since it ran v: all is as it was */
 	port_fpu_restore(h->fpu);

@@ -39,6 +39,7 @@
 #define MSR_MC0_CTL	    0x400u
 #define MSR_TSC_DEADLINE    0x6e0u
 #define MSR_X2APIC	    0x800u
+#define MSR_XSS		    0xda0u
 #define MSR_XEN_PAGE	    0x40000000u
 #define MSR_EFER	    0xc0000080u
 #define MSR_STAR	    0xc0000081u
@@ -227,6 +228,9 @@ static bool read_rare(struct vcpu *v, uint32_t msr, uint64_t *value)
 	case MSR_TSC_AUX:
 		*value = v->hvm->msr_tsc_aux;
 		return cpuid_has(v->domain, 0x80000001, 3, 27);
+	case MSR_XSS:
+		*value = 0;
+		return cpuid_has_at(v->domain, 0xd, 1, 0, 3);
 	case MSR_ARCH_CAPS:
 		*value = spec_guest_arch_caps();
 		return cpuid_has(v->domain, 7, 3, 29);
@@ -294,6 +298,8 @@ static bool write_rare(struct vcpu *v, uint32_t msr, uint64_t value)
 	}
 	if (msr == MSR_MISC_ENABLE)
 		return vendor_vmx;
+	if (msr == MSR_XSS) /* no state that only XSAVES saves is offered */
+		return !value && cpuid_has_at(v->domain, 0xd, 1, 0, 3);
 	if ((msr >= MSR_PERFEVTSEL0 && msr < MSR_PERFEVTSEL0 + 8) || msr == MSR_NB_CFG || msr == MSR_HWCR ||
 	    msr == MSR_DEBUGCTL || msr == MSR_MCG_STATUS || msr == MSR_MCG_CTL || msr == MSR_DE_CFG ||
 	    msr == MSR_BIOS_SIGN)

@@ -19,8 +19,15 @@
 #define CPUID_SVM	   0x8000000au
 #define SVM_NPT		   BIT(0)
 #define SVM_NRIPS	   BIT(3)
+#define SVM_TSC_RATE	   BIT(4)
+#define SVM_CLEAN	   BIT(5)
+#define SVM_FLUSH_BY_ASID  BIT(6)
 #define SVM_DECODE_ASSISTS BIT(7)
 #define SVM_PAUSE_FILTER   BIT(10)
+#define SVM_AVIC	   BIT(13)
+#define SVM_VIRTUAL_VMLOAD BIT(15)
+#define MSR_TSC_RATIO	   0xc0000104u
+#define TSC_RATIO_ONE	   (1ull << 32)
 #define EFER_LME	   BIT(8)
 #define EFER_LMA	   BIT(10)
 #define EFER_SVME	   BIT(12)
@@ -30,10 +37,12 @@ struct svm_vcpu {
 	uint64_t vmcb_pa;
 	struct tlb_vcpu tlb;
 	struct offer offer; /* in V_IRQ at the last entry */
+	uint64_t tsc_ratio; /* 8.32 */
 };
 
 struct svm_features svm_features;
 static struct tlb_cpu asids[NR_CPUS];
+static uint64_t ratio_loaded[NR_CPUS]; /* what the CPU's TSC ratio is */
 
 int svm_init(void)
 {
@@ -45,6 +54,9 @@ int svm_init(void)
 		.nrips = (r[3] & SVM_NRIPS) && vendor_may_use("nrips"),
 		.decode_assists = (r[3] & SVM_DECODE_ASSISTS) && vendor_may_use("decode-assists"),
 		.pause_filter = (r[3] & SVM_PAUSE_FILTER) && vendor_may_use("pause-filter"),
+		.flush_by_asid = (r[3] & SVM_FLUSH_BY_ASID) && vendor_may_use("flush-by-asid"),
+		.tsc_rate = (r[3] & SVM_TSC_RATE) && vendor_may_use("tsc-scaling"),
+		.clean = (r[3] & SVM_CLEAN) && vendor_may_use("vmcb-clean") ? CLEAN_ALL : 0,
 		.asids = r[1],
 	};
 	if (!svm_features.npt) {
@@ -52,9 +64,15 @@ int svm_init(void)
 			"(QEMU: a CPU model with +npt)");
 		return -ENODEV;
 	}
-	log_info("SVM: nested paging, %u ASIDs%s%s%s", svm_features.asids, svm_features.nrips ? ", NRIP save" : "",
-		 svm_features.decode_assists ? ", decode assists" : "",
-		 svm_features.pause_filter ? ", pause filter" : "");
+	vendor_tsc_rate_max = svm_features.tsc_rate ? 0xffull << 32 : 0;
+	vendor_xsaves = true; /* no control of SVM's: what the CPU has */
+	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s%s", svm_features.asids,
+		 svm_features.nrips ? ", NRIP save" : "", svm_features.decode_assists ? ", decode assists" : "",
+		 svm_features.pause_filter ? ", pause filter" : "", svm_features.flush_by_asid ? ", flush by ASID" : "",
+		 svm_features.clean ? ", VMCB clean bits" : "", svm_features.tsc_rate ? ", TSC scaling" : "");
+	if (r[3] & (SVM_AVIC | SVM_VIRTUAL_VMLOAD))
+		log_info("  there, but not used:%s%s", r[3] & SVM_AVIC ? " AVIC" : "",
+			 r[3] & SVM_VIRTUAL_VMLOAD ? " virtual VMLOAD and VMSAVE (guests have no SVM)" : "");
 	return 0;
 }
 
@@ -62,7 +80,8 @@ int svm_cpu_init(unsigned cpu)
 {
 	mfn_t save = frame_alloc_hyp(0);
 
-	tlb_cpu_init(&asids[cpu], svm_features.asids);
+	tlb_cpu_init(&asids[cpu], svm_features.asids, svm_features.flush_by_asid);
+	ratio_loaded[cpu] = TSC_RATIO_ONE;
 	if (!mfn_valid(save))
 		return -ENOMEM;
 	if (!port_svm_on(save.n << PAGE_SHIFT)) {
@@ -110,6 +129,7 @@ int svm_vcpu_init(struct vcpu *v)
 		heap_free(s, sizeof(*s));
 		return -ENOMEM;
 	}
+	s->tsc_ratio = TSC_RATIO_ONE;
 	s->vmcb_pa = port_direct_mfn(v->hvm->vmcb).n << PAGE_SHIFT;
 	program_controls(v, v->hvm->vmcb);
 	v->hvm->svm = s;
@@ -152,6 +172,7 @@ void svm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
 {
 	struct vmcb *c = svm_vmcb(v);
 
+	c->clean = 0;
 	c->seg[s] = *in;
 	if (s == SEG_SS)
 		c->cpl = in->attr >> 5 & 3;
@@ -173,6 +194,7 @@ static void program_event(struct hvm_vcpu *h, struct vmcb *c)
 			return;
 		h->nmi_pending = h->nmi_iret = false;
 		h->nmi_masked = true;
+		c->clean = 0;
 		c->general1 |= INTERCEPT_IRET;
 		c->event_inj = 2 | 2u << EVENT_TYPE_SHIFT | EVENT_VALID;
 		return;
@@ -198,14 +220,20 @@ static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 			 (uint64_t)s->offer.vector << VINTR_VECTOR_SHIFT;
 	else
 		vintr |= c->vintr & VINTR_VECTOR;
+	if (c->vintr != vintr)
+		c->clean &= ~(uint32_t)CLEAN_TPR;
 	c->vintr = vintr;
 }
 
 static void use_asid(struct svm_vcpu *s, struct vmcb *c)
 {
 	unsigned cpu = port_cpu();
+	struct tlb_flush f = tlb_enter(&asids[cpu], cpu, &s->tlb);
 
-	c->tlb_control = tlb_enter(&asids[cpu], cpu, &s->tlb).all ? TLB_FLUSH_ALL : 0;
+	c->tlb_control = f.all ? TLB_FLUSH_ALL : f.one ? TLB_FLUSH_ASID : 0;
+	if (likely(!f.anew))
+		return;
+	c->clean = 0; /* what the CPU keeps of this VMCB may be as old as may be */
 	c->asid = s->tlb.id;
 }
 
@@ -224,6 +252,7 @@ void svm_run(struct vcpu *v, struct exit *e)
 
 	port_svm_enter(s->vmcb_pa, &v->regs.rax);
 
+	c->clean = svm_features.clean;
 	v->regs.rax = c->rax;
 	v->regs.rsp = c->rsp;
 	v->regs.rip = c->rip;
@@ -231,33 +260,56 @@ void svm_run(struct vcpu *v, struct exit *e)
 	svm_decode(c, e);
 	offer_settle(v, &s->offer, !(c->vintr & VINTR_IRQ), e);
 	/* Bochs changes LMA before it finds that the write of CR0.PG exits; VMRUN derives it from LME and PG anyway (APM 15.5.1). */
-	if (unlikely(e->kind == EXIT_CR_WRITE))
+	if (unlikely(e->kind == EXIT_CR_WRITE)) {
+		c->clean = 0;
 		c->efer = (c->cr0 & CR0_PG) && (c->efer & EFER_LME) ? c->efer | EFER_LMA : c->efer & ~EFER_LMA;
+	}
 }
 
 /* --- what the rest of hvm/ changes in the VMCB --- */
 
 void svm_set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
+	svm_vmcb(v)->clean = 0;
 	svm_vmcb(v)->tsc_offset = offset;
+}
+
+/* The ratio is the CPU's own (APM vol. 2, 15.30.5): the next switch to v loads it, also where v ran last. */
+void svm_set_tsc_rate(struct vcpu *v, uint64_t rate)
+{
+	v->hvm->svm->tsc_ratio = rate ? rate : TSC_RATIO_ONE;
+	v->hvm->loaded_on = 0;
+}
+
+void svm_switch_in(struct vcpu *v)
+{
+	uint64_t *loaded = &ratio_loaded[port_cpu()], want = v->hvm->svm->tsc_ratio;
+
+	if (likely(*loaded == want))
+		return;
+	port_wrmsr(MSR_TSC_RATIO, want);
+	*loaded = want;
 }
 
 void svm_trap_tsc(struct vcpu *v, bool on)
 {
 	struct vmcb *c = svm_vmcb(v);
 
+	c->clean = 0;
 	c->general1 = on ? c->general1 | INTERCEPT_RDTSC : c->general1 & ~(uint32_t)INTERCEPT_RDTSC;
 	c->general2 = on ? c->general2 | INTERCEPT_RDTSCP : c->general2 & ~(uint32_t)INTERCEPT_RDTSCP;
 }
 
 void svm_allow_debug_registers(struct vcpu *v)
 {
+	svm_vmcb(v)->clean = 0;
 	svm_vmcb(v)->dr_read = svm_vmcb(v)->dr_write = 0;
 }
 
 /* The handler of an NMI is at its IRET: after that the next one may come. */
 void svm_window(struct vcpu *v)
 {
+	svm_vmcb(v)->clean = 0;
 	svm_vmcb(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
 	v->hvm->nmi_iret = true; /* the exit comes before the IRET: an NMI now would find the handler's stack in use */
 	v->hvm->nmi_iret_rip = v->regs.rip;

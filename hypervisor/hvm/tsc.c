@@ -1,7 +1,7 @@
 /*
  * hvm/tsc.c: see tsc.h. Owns hvm_vcpu.tsc_offset, hvm_domain.tsc_* and domain.tsc_mode, tsc_khz.
- * Invariant: a guest's TSC is the machine's times tsc_rate / 2^32 plus the vCPU's offset; rate 0 stands for 2^32, and is the
- * only one while RDTSC does not exit.
+ * Invariant: a guest's TSC is the machine's times tsc_rate / 2^32 plus the vCPU's offset; rate 0 stands for 2^32, and is, where
+ * the CPU cannot scale, the only one while RDTSC does not exit. The CPU scales to the same tick as scaled() does.
  */
 #include "hvm/tsc.h"
 
@@ -39,7 +39,7 @@ bool guest_tsc_scale(struct vcpu *v, uint32_t *mul, int8_t *shift)
 		return port_tsc_reliable();
 	}
 	lib_clock_scale(v->domain->tsc_khz, mul, shift);
-	return false;
+	return false; /* rounding: two records of different age differ by a nanosecond or so */
 }
 
 bool tsc_emulated(const struct domain *d)
@@ -62,11 +62,13 @@ void tsc_set_mode(struct domain *d, uint32_t mode, uint32_t khz)
 	d->hvm->tsc_rate = rate;
 	d->hvm->tsc_back = back;
 	d->hvm->tsc_emulated =
-		mode == TSC_MODE_EMULATE || (mode == TSC_MODE_DEFAULT && (other || !port_tsc_reliable()));
+		mode == TSC_MODE_EMULATE ||
+		(mode == TSC_MODE_DEFAULT && ((other && rate > vendor_tsc_rate_max) || !port_tsc_reliable()));
 	d->tsc_mode = mode;
 	d->tsc_khz = other ? khz : (uint32_t)host;
 	for_each_vcpu (d, v) {
 		vendor_set_tsc_offset(v, v->hvm->tsc_offset);
+		vendor_set_tsc_rate(v, d->hvm->tsc_emulated ? 0 : rate);
 		vendor_trap_tsc(v, d->hvm->tsc_emulated);
 	}
 }

@@ -5,7 +5,8 @@
 #include "lib/lib.h"
 #include "port/cpu.h"
 
-bool vendor_vmx;
+bool vendor_vmx, vendor_xsaves;
+uint64_t vendor_tsc_rate_max;
 static const char *switched_off = "";
 
 /* Is the word [word, word + n) in the list? */
@@ -30,7 +31,8 @@ bool vendor_may_use(const char *feature)
 
 static void check_names(const char *off)
 {
-	static const char all[] = "nrips,decode-assists,pause-filter,vpid,ple";
+	static const char all[] =
+		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves";
 
 	while (*off) {
 		size_t k = 0;

@@ -17,6 +17,10 @@ extern bool vendor_vmx; /* hvm/vendor.c */
 int vendor_init(const char *off);
 bool vendor_may_use(const char *feature); /* while vendor_init() runs */
 
+/* What the backend found; hvm/vendor.c. */
+extern uint64_t vendor_tsc_rate_max; /* 0: the CPU cannot scale a guest's TSC */
+extern bool vendor_xsaves;	     /* guests may use XSAVES where the CPU has it */
+
 /* Both have these; the comments are at vendor_*() below. */
 #define VENDOR_FUNCTIONS(x)                                                                                            \
 	int x##_init(void);                                                                                            \
@@ -31,6 +35,7 @@ bool vendor_may_use(const char *feature); /* while vendor_init() runs */
 	void x##_set_segment(struct vcpu *v, enum seg s, const struct segment *in);                                    \
 	unsigned x##_cpl(struct vcpu *v);                                                                              \
 	void x##_set_tsc_offset(struct vcpu *v, uint64_t offset);                                                      \
+	void x##_set_tsc_rate(struct vcpu *v, uint64_t rate);                                                          \
 	void x##_trap_tsc(struct vcpu *v, bool on);                                                                    \
 	void x##_allow_debug_registers(struct vcpu *v);                                                                \
 	void x##_window(struct vcpu *v);                                                                               \
@@ -81,6 +86,12 @@ static inline void vendor_dump(struct vcpu *v)
 static inline void vendor_set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
 	VENDOR(set_tsc_offset(v, offset));
+}
+
+/* The TSC counts rate / 2^32 as fast as the machine's; 0: just as fast. At most vendor_tsc_rate_max. */
+static inline void vendor_set_tsc_rate(struct vcpu *v, uint64_t rate)
+{
+	VENDOR(set_tsc_rate(v, rate));
 }
 
 static inline void vendor_trap_tsc(struct vcpu *v, bool on) /* RDTSC and RDTSCP exit */
@@ -165,20 +176,24 @@ static inline void vendor_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
 {
 	if (unlikely(vendor_vmx))
 		vmx_set(v, r, value);
-	else
+	else {
+		svm_vmcb(v)->clean = 0;
 		*svm_reg(svm_vmcb(v), r) = value;
+	}
 }
 
 /* --- beside that --- */
 
 /* Features found and used, printed at boot. */
 struct svm_features {
-	bool npt, nrips, decode_assists, pause_filter;
+	bool npt, nrips, decode_assists, pause_filter, flush_by_asid, tsc_rate;
+	uint32_t clean; /* CLEAN_ALL, or 0 */
 	uint32_t asids;
 };
 extern struct svm_features svm_features;
 void svm_decode(const void *vmcb, struct exit *e); /* pure: a VMCB page -> struct exit */
 
+void svm_switch_in(struct vcpu *v); /* v starts running on this CPU, which does not hold its state */
 /* v starts, or stops, running on this CPU. held: the CPU still has what is not in the VMCS. */
 void vmx_switch_in(struct vcpu *v, bool held);
 void vmx_switch_out(struct vcpu *v);

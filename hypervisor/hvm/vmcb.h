@@ -56,6 +56,13 @@ _Static_assert(offsetof(struct vmcb, cr2) == 0x640, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, g_pat) == 0x668, "VMCB layout");
 _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 
+/*
+ * clean (offset 0xc0, APM vol. 2, 15.15): groups of fields that nobody changed since the last exit, so that the CPU need not read
+ * them. Whoever writes one of them clears all; the two that an entry writes have their own rule (svm.c).
+ */
+#define CLEAN_ALL 0x3ffu /* no LBR, AVIC, CET: never changed */
+#define CLEAN_TPR BIT(3) /* vintr */
+
 /* general1 (offset 0x0c) */
 #define INTERCEPT_INTR	   BIT(0)
 #define INTERCEPT_NMI	   BIT(1)
@@ -95,6 +102,7 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "VMCB layout");
 #define VINTR_VECTOR	   (0xffull << VINTR_VECTOR_SHIFT)
 
 #define TLB_FLUSH_ALL	1u
+#define TLB_FLUSH_ASID	3u
 #define TLB_FLUSH_GUEST 3u
 
 /* Exit codes (APM vol. 2, appendix C) */

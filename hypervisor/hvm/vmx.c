@@ -21,17 +21,18 @@
 #include "port/cpu.h"
 #include "port/machine.h"
 
-#define CR0_TS	  BIT(3)
-#define CR0_NE	  BIT(5)
-#define CR0_NW	  BIT(29)
-#define CR0_CD	  BIT(30)
-#define CR0_PE	  BIT(0)
-#define CR0_PG	  BIT(31)
-#define CR4_PAE	  BIT(5)
-#define CR4_VMXE  BIT(13)
-#define EFER_LMA  BIT(10)
-#define FLAG_IF	  BIT(9)
-#define DR6_CAUSE 0xe00full
+#define TSC_MULTIPLIER_ONE BIT(48)
+#define CR0_TS		   BIT(3)
+#define CR0_NE		   BIT(5)
+#define CR0_NW		   BIT(29)
+#define CR0_CD		   BIT(30)
+#define CR0_PE		   BIT(0)
+#define CR0_PG		   BIT(31)
+#define CR4_PAE		   BIT(5)
+#define CR4_VMXE	   BIT(13)
+#define EFER_LMA	   BIT(10)
+#define FLAG_IF		   BIT(9)
+#define DR6_CAUSE	   0xe00full
 
 #define MSR_STAR	   0xc0000081u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
@@ -73,7 +74,7 @@ int vmx_cpu_init(unsigned cpu)
 	uint64_t pa, ept = 0;
 	uint32_t *region;
 
-	tlb_cpu_init(&vpids[cpu], BIT(16));
+	tlb_cpu_init(&vpids[cpu], BIT(16), false);
 	if (!port_rdmsr(MSR_VMX_EPT_VPID, &ept) || ept != vmx_caps.ept) {
 		log_err("CPU %u: its VMX is another than the boot CPU's", cpu);
 		return -ENODEV;
@@ -380,6 +381,10 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	port_vmwrite(VMCS_ACTIVITY, 0);
 	port_vmwrite(VMCS_BLOCKING, 0);
 	port_vmwrite(VMCS_PENDING_DEBUG, 0);
+	if (vmx_caps.secondary & SECONDARY_XSAVES)
+		port_vmwrite(VMCS_XSS_EXITING, 0); /* IA32_XSS is always 0 */
+	if (vmx_caps.secondary & SECONDARY_TSC_SCALING)
+		port_vmwrite(VMCS_TSC_MULTIPLIER, TSC_MULTIPLIER_ONE);
 	if (vmx_caps.secondary & SECONDARY_PLE) {
 		port_vmwrite(VMCS_PLE_GAP, 128);
 		port_vmwrite(VMCS_PLE_WINDOW, 4096);
@@ -690,6 +695,12 @@ void vmx_run(struct vcpu *v, struct exit *e)
 void vmx_set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
 	field_set(v, VMCS_TSC_OFFSET, offset);
+}
+
+void vmx_set_tsc_rate(struct vcpu *v, uint64_t rate)
+{
+	if (vmx_caps.secondary & SECONDARY_TSC_SCALING)
+		field_set(v, VMCS_TSC_MULTIPLIER, rate ? rate << 16 : TSC_MULTIPLIER_ONE);
 }
 
 static void primary_change(struct vcpu *v, uint32_t bit, bool on)

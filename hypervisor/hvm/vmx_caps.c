@@ -113,7 +113,36 @@ static bool refuse_unwanted(void)
 static uint32_t optional_secondary(void)
 {
 	return SECONDARY_RDTSCP | SECONDARY_INVPCID | (vendor_may_use("vpid") ? SECONDARY_VPID : 0) |
-	       (vendor_may_use("ple") ? SECONDARY_PLE : 0);
+	       (vendor_may_use("ple") ? SECONDARY_PLE : 0) | (vendor_may_use("xsaves") ? SECONDARY_XSAVES : 0) |
+	       (vendor_may_use("tsc-scaling") ? SECONDARY_TSC_SCALING : 0);
+}
+
+/* What the CPU has and nobody uses, by the bits of its controls that may be 1. */
+static void say_unused(void)
+{
+	static const struct control secondary[] = {
+		{ BIT(8), " APIC register virtualisation" },
+		{ BIT(9), " virtual interrupt delivery" },
+		{ BIT(13), " VM functions" },
+		{ BIT(14), " VMCS shadowing" },
+		{ BIT(17), " page-modification logging" },
+		{ BIT(18), " #VE" },
+		{ BIT(22), " mode-based execute control" },
+		{ 0, NULL },
+	};
+	char line[200];
+	uint64_t pin = 0, cap = 0;
+	size_t n = 0;
+
+	port_rdmsr(MSR_VMX_PIN, &pin);
+	port_rdmsr(MSR_VMX_SECONDARY, &cap);
+	n += (size_t)lib_snprintf(line, sizeof(line), "%s%s", pin >> 32 & BIT(6) ? " preemption timer" : "",
+				  pin >> 32 & BIT(7) ? " posted interrupts" : "");
+	for (const struct control *c = secondary; c->name; c++)
+		if (cap >> 32 & c->bit)
+			n += (size_t)lib_snprintf(line + n, sizeof(line) - n, "%s", c->name);
+	if (n)
+		log_info("  there, but not used:%s", line);
 }
 
 static bool negotiate_all(uint64_t basic)
@@ -161,10 +190,14 @@ int vmx_init(void)
 	vmx_caps.revision = (uint32_t)basic & 0x7fffffff;
 	vmx_caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	vmx_caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
-	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
+	vendor_xsaves = vmx_caps.secondary & SECONDARY_XSAVES;
+	vendor_tsc_rate_max = vmx_caps.secondary & SECONDARY_TSC_SCALING ? (1ull << 48) - 1 : 0;
+	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
 		 vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
 		 vmx_caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 vmx_caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
-		 vmx_caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "");
+		 vmx_caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "", vendor_xsaves ? ", XSAVES" : "",
+		 vendor_tsc_rate_max ? ", TSC scaling" : "");
+	say_unused();
 	return 0;
 }

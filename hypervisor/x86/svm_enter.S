@@ -7,7 +7,7 @@
  * What is done against speculation after the exit (x86_guard, hvm/spec.h) is decided before the entry: no branch that the
  * guest could have trained stands before it. AMD's CPUs need no VERW.
  */
-#include "x86/guard.h"
+#include "x86/guard.inc"
 #include "x86/layout.h"
 
 	.macro	svm_stay guard

@@ -3,7 +3,7 @@
  * exit): an exit comes to an exit path with this stack pointer, interrupts off, and everything but the general registers as
  * port_vmx_host_state() wrote it: at the exit path, too, that does what x86_guard wants (hvm/spec.h).
  */
-#include "x86/guard.h"
+#include "x86/guard.inc"
 #include "x86/layout.h"
 
 	.set	VMCS_HOST_RSP, 0x6c14

@@ -18,7 +18,7 @@ for word in "$@"; do
 done
 
 # Kernels that one CPU is enough for. On amd without insn: Bochs' SVM leaves DR6 as it was when #DB exits (APM 15.12.2 wants the cause).
-all=(version events fifo timers clock grants memory calls control hostile insn lapic msr user abi32 storm tools schedctl topology)
+all=(version events fifo timers clock grants memory calls control hostile insn lapic msr user abi32 storm tools schedctl topology scaled@domU)
 declare -A chosen=(
 	[intel]="${all[*]} smp debian stack"
 	[intel-new]='spec events timers hostile'
@@ -53,15 +53,17 @@ boot() {
 	rm -f "$out/$cpu-$name/disc.iso"
 }
 
-# kernel CPU NAME [plain]: one guest kernel as dom0; plain: without the CPU's optional features.
+# kernel CPU NAME [plain]: one guest kernel as dom0 (NAME@domU: as a domain that the kernel launch starts); plain: without the
+# CPU's optional features.
 kernel() {
-	local cpus args=${3:+virt-off=vpid,ple,nrips,pause-filter} line
-	cpus=$(sed -n 's|^// cpus: ||p' "$guest/$2.c")
+	local cpus args=${3:+virt-off=vpid,ple,xsaves,tsc-scaling,nrips,pause-filter} line n=${2%@domU} first=$2 with= words
+	[ "$2" = "$n" ] || { first=launch args+=" guest_loglvl=all" with=$BUILD/test/guest/$n.elf; words=$(sed -n 's|^// launch: ||p' "$guest/$n.c"); }
+	cpus=$(sed -n 's|^// cpus: ||p' "$guest/$n.c")
 	[ "$2" != smp ] || cpus=2 # four would take turns for minutes
-	args+=" $(sed -n 's|^// xen-args: ||p' "$guest/$2.c")"
-	until="VERDICT $2 |GOSSAMER STOPPED|the machine has stopped"
-	boot "$1" "$2${3:+-$3}" 150 --cpus=${cpus:-1} --kernel="$BUILD/test/guest/$2.elf" --initrd= --dom0-memory=512 --args="$args" --dom0-args=" cpus=${cpus:-1}"
-	line=$(grep -aoE "VERDICT $2 .*" "$log" | tr -d '\r' | head -n 1) || true
+	args+=" $(sed -n 's|^// xen-args: ||p' "$guest/$n.c")"
+	until="VERDICT $first |GOSSAMER STOPPED|the machine has stopped"
+	boot "$1" "$2${3:+-$3}" 150 --cpus=${cpus:-1} --kernel="$BUILD/test/guest/$first.elf" --initrd="$with" --dom0-memory=512 --args="$args" --dom0-args=" cpus=${cpus:-1}${words:+ $words}"
+	line=$(grep -aoE "VERDICT $n .*" "$log" | tr -d '\r' | head -n 1) || true
 	case $line in
 	*" PASS "*)
 		# What the CPU has and QEMU has not must have been used for that verdict to say anything about it.
@@ -144,7 +146,7 @@ for cpu in "${cpus[@]}"; do
 		case $name in
 		stack | debian) "$name" "$cpu" ;;
 		*)
-			[ -f "$guest/$name.c" ] || die "no test $name"
+			[ -f "$guest/${name%@domU}.c" ] || die "no test $name"
 			kernel "$cpu" "$name"
 			case $cpu-$name in intel-memory | intel-insn | amd-memory) kernel "$cpu" "$name" plain ;; esac
 			;;

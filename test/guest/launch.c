@@ -37,6 +37,7 @@ static bool create(void)
 	static xen_pfn_t list[CHUNK];
 	struct xen_memory_reservation r = {.nr_extents = CHUNK};
 	unsigned int vcpus = (unsigned int)guest_number("vcpus", 1);
+	uint32_t tsc_khz = (uint32_t)guest_number("tsc-khz", 0);
 	bool ok;
 
 	op.u.createdomain.max_vcpus = vcpus;
@@ -49,6 +50,10 @@ static bool create(void)
 	ok = ok && CHECK_EQ("max_mem", peer_domctl(XEN_DOMCTL_max_mem, &op), 0);
 	op.u.paging_mempool.size = 4UL << 20;
 	ok = ok && CHECK_EQ("paging pool", peer_domctl(XEN_DOMCTL_set_paging_mempool_size, &op), 0);
+	if (tsc_khz) {
+		op.u.tsc_info = (struct xen_domctl_tsc_info){.gtsc_khz = tsc_khz};
+		ok = ok && CHECK_EQ("settscinfo", peer_domctl(XEN_DOMCTL_settscinfo, &op), 0);
+	}
 	r.domid = peer_domid;
 	for (xen_pfn_t gfn = 0; ok && gfn < RAM_PAGES; gfn += CHUNK) {
 		for (unsigned int i = 0; i < CHUNK; i++)

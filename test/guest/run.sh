@@ -4,14 +4,14 @@
 # NAME@domU runs the kernel as an unprivileged domain, which the kernel `launch` builds as dom0.
 # A kernel's source may say `// cpus: N` (physical CPUs, else 1; --cpus= overrides), `// xen-cpus: N` (for that
 # hypervisor: on several CPUs QEMU delivers now and then twice what Xen injects by EVENTINJ), `// vcpus: N` (of the
-# unprivileged domain, else 1) and `// xen-args: ...` (for the hypervisor). The kernel reads the number of CPUs as cpus=N.
+# unprivileged domain, else 1), `// launch: ...` (for the kernel that starts it) and `// xen-args: ...` (for the hypervisor). The kernel reads the number of CPUs as cpus=N.
 # Prints every failing check and one verdict a kernel; ends with "N passed, N failed" and the CPU seconds used.
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=test/guest/rig.sh
 . "$here/rig.sh"
 
-domu="spec smp clock coherence storm version topology memory events fifo timers grants lapic msr insn calls hostile user abi32 tools schedctl" # what also runs unprivileged
+domu="scaled spec smp clock coherence storm version topology memory events fifo timers grants lapic msr insn calls hostile user abi32 tools schedctl" # what also runs unprivileged
 which=xen
 verbose=
 cpus=
@@ -59,7 +59,7 @@ run_one() {
 		# shellcheck disable=SC2086
 		RIG_VERDICT=$n rig_boot "$h" "$args" "$log" 120 $extra
 	else
-		RIG_VERDICT=launch rig_boot "$h" "$rig_out/launch.elf vcpus=${vcpus:-1},$args" "$log" 120 guest_loglvl=all
+		RIG_VERDICT=launch rig_boot "$h" "$rig_out/launch.elf vcpus=${vcpus:-1} $(header launch "$n"),$args" "$log" 120 guest_loglvl=all
 		launched=$(grep -aoE "VERDICT launch .*" "$log" | tr -d '\r')
 	fi
 	grep -aoE "(FAIL|ok) ($n|launch):.*|exception .*" "$log" | sed "s/^/  /"

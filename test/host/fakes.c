@@ -424,6 +424,9 @@ WEAK bool vendor_vmx;
 	WEAK void x##_set_tsc_offset(struct vcpu *v, uint64_t offset)                     \
 	{                                                                                 \
 	}                                                                                 \
+	WEAK void x##_set_tsc_rate(struct vcpu *v, uint64_t rate)                         \
+	{                                                                                 \
+	}                                                                                 \
 	WEAK void x##_trap_tsc(struct vcpu *v, bool on)                                   \
 	{                                                                                 \
 	}                                                                                 \
@@ -459,6 +462,13 @@ WEAK void vmx_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
 {
 	abort();
 }
+
+WEAK void svm_switch_in(struct vcpu *v)
+{
+}
+
+WEAK uint64_t vendor_tsc_rate_max;
+WEAK bool vendor_xsaves;
 
 WEAK void vmx_switch_in(struct vcpu *v, bool held)
 {

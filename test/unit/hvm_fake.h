@@ -146,6 +146,11 @@ WEAK void domain_put(struct domain *d)
 
 static bool fake_x2apic_offered = true;
 
+WEAK bool cpuid_has_at(const struct domain *d, uint32_t leaf, uint32_t subleaf, unsigned reg, unsigned bit)
+{
+	return true;
+}
+
 WEAK bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigned bit)
 {
 	return fake_x2apic_offered;

@@ -41,7 +41,7 @@ static struct {
 	} vcpu[VCPUS];
 } domain[DOMAINS];
 
-static bool intel, skip_nested, skip_all;
+static bool intel, by_id, skip_nested, skip_all, skip_one;
 static uint64_t seed, versions, hits, stale;
 
 static unsigned pick(unsigned of)
@@ -49,10 +49,12 @@ static unsigned pick(unsigned of)
 	return (unsigned)(host_random(&seed) >> 20) % of;
 }
 
-static void flush(unsigned c, unsigned d, struct tlb_flush f)
+static void flush(unsigned c, unsigned d, uint32_t id, struct tlb_flush f)
 {
 	if (f.all && !skip_all)
 		memset(cpu[c].combined, 0, sizeof(cpu[c].combined));
+	if (f.one && !skip_one)
+		memset(cpu[c].combined[id], 0, sizeof(cpu[c].combined[id]));
 	if (!intel || !f.nested || skip_nested)
 		return;
 	memset(cpu[c].nested[d], 0, sizeof(cpu[c].nested[d]));
@@ -85,12 +87,15 @@ static void access(unsigned c, unsigned d, unsigned v, unsigned page)
 static void enter(unsigned c, unsigned d, unsigned v)
 {
 	struct tlb_vcpu *t = &domain[d].vcpu[v].tlb;
+	struct tlb_flush f;
 
 	if (domain[d].vcpu[v].gen != domain[d].gen) {
 		domain[d].vcpu[v].gen = domain[d].gen;
 		tlb_forget_nested(t);
 	}
-	flush(c, d, tlb_enter(&cpu[c].ids, c, t));
+	f = tlb_enter(&cpu[c].ids, c, t);
+	assert_true(by_id || !f.one);
+	flush(c, d, t->id, f);
 	assert_in_range(t->id, 1, IDS - 1);
 	for (unsigned n = pick(6); n; n--)
 		access(c, d, v, pick(PAGES));
@@ -110,7 +115,7 @@ static void play(unsigned steps)
 {
 	memset(cpu, 0, sizeof(cpu));
 	for (unsigned c = 0; c < CPUS; c++)
-		tlb_cpu_init(&cpu[c].ids, IDS);
+		tlb_cpu_init(&cpu[c].ids, IDS, by_id);
 	for (unsigned d = 0; d < DOMAINS; d++)
 		new_domain(d);
 	hits = stale = 0;
@@ -138,8 +143,9 @@ static void play(unsigned steps)
 
 static void test_amd(void **state)
 {
-	intel = skip_nested = skip_all = false;
-	for (seed = 1; seed < 200; seed += 7) {
+	intel = skip_nested = skip_all = skip_one = false;
+	for (seed = 1; seed < 400; seed += 7) {
+		by_id = seed > 200;
 		play(5000);
 		assert_int_equal(stale, 0);
 		assert_true(hits > 1000);
@@ -149,7 +155,7 @@ static void test_amd(void **state)
 static void test_intel(void **state)
 {
 	intel = true;
-	skip_nested = skip_all = false;
+	by_id = skip_nested = skip_all = skip_one = false;
 	for (seed = 1; seed < 200; seed += 7) {
 		play(5000);
 		assert_int_equal(stale, 0);
@@ -162,7 +168,7 @@ static void test_model_bites(void **state)
 {
 	seed = 1;
 	intel = skip_nested = true;
-	skip_all = false;
+	by_id = skip_all = skip_one = false;
 	play(20000);
 	assert_true(stale > 0);
 	skip_nested = false;
@@ -170,6 +176,10 @@ static void test_model_bites(void **state)
 	play(20000);
 	assert_true(stale > 0);
 	intel = false;
+	play(20000);
+	assert_true(stale > 0);
+	skip_all = false;
+	by_id = skip_one = true;
 	play(20000);
 	assert_true(stale > 0);
 }
@@ -181,7 +191,7 @@ static void test_no_needless_flush(void **state)
 	struct tlb_vcpu v = { 0 };
 	struct tlb_flush f;
 
-	tlb_cpu_init(&c, 16);
+	tlb_cpu_init(&c, 16, false);
 	f = tlb_enter(&c, 0, &v);
 	assert_true(f.all && f.nested);
 	f = tlb_enter(&c, 0, &v);
@@ -193,6 +203,15 @@ static void test_no_needless_flush(void **state)
 	tlb_forget_nested(&v);
 	f = tlb_enter(&c, 0, &v);
 	assert_true(!f.all && f.nested);
+	/* Where one identifier can be flushed, it is kept. */
+	c.by_id = true;
+	tlb_forget_nested(&v);
+	f = tlb_enter(&c, 0, &v);
+	assert_true(!f.all && f.one && v.id == 3);
+	f = tlb_enter(&c, 0, &v);
+	assert_false(f.all || f.one || f.anew);
+	f = tlb_enter(&c, 1, &v);
+	assert_true(f.anew && !f.one);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 static struct vcpu_info info[FAKE_VCPUS];
 static uint64_t offset[FAKE_VCPUS];
 static bool trapped[FAKE_VCPUS];
+static uint64_t rates[FAKE_VCPUS];
 
 void svm_set_tsc_offset(struct vcpu *v, uint64_t to)
 {
@@ -18,6 +19,11 @@ void svm_set_tsc_offset(struct vcpu *v, uint64_t to)
 void svm_trap_tsc(struct vcpu *v, bool on)
 {
 	trapped[v->id] = on;
+}
+
+void svm_set_tsc_rate(struct vcpu *v, uint64_t rate)
+{
+	rates[v->id] = rate;
 }
 
 int guestmem_write_gpa(struct domain *d, gpa_t dst, const void *src, size_t len)
@@ -52,6 +58,7 @@ static int setup(void **state)
 	d->hvm->tsc_rate = d->hvm->tsc_back = 0;
 	d->hvm->tsc_emulated = false;
 	host_tsc_unreliable = false;
+	vendor_tsc_rate_max = 0;
 	host_ns = 1000000000;
 	return 0;
 }
@@ -88,6 +95,30 @@ static void modes(void **state)
 	assert_true(trapped[0]);
 	tsc_set_mode(d, TSC_MODE_NATIVE, 0);
 	assert_false(trapped[0]);
+}
+
+/* A CPU that can scale: RDTSC exits where that was asked for, or would take too much of a ratio. */
+static void scaled_by_the_cpu(void **state)
+{
+	vendor_tsc_rate_max = 0xffull << 32;
+	tsc_set_mode(d, TSC_MODE_DEFAULT, 2500000);
+	assert_false(trapped[0] || trapped[1]);
+	assert_true(rates[0] == 5ull << 31 && rates[1] == rates[0]);
+	tsc_set(v, 1000, port_tsc());
+	host_ns += 1000;
+	assert_int_equal((host_ns * 5 >> 1) + offset[0], 3500); /* what the CPU shows */
+	assert_int_equal(guest_tsc(v, port_tsc()), 3500);
+	time_update_vcpu(v);
+	assert_int_equal(info[0].time.flags, 0);
+	tsc_set_mode(d, TSC_MODE_EMULATE, 2500000);
+	assert_true(trapped[0] && !rates[0]);
+	tsc_set_mode(d, TSC_MODE_DEFAULT, 256000000);
+	assert_true(trapped[0] && trapped[1]);
+	tsc_set_mode(d, TSC_MODE_NATIVE, 2500000);
+	assert_true(!trapped[0] && !rates[0]);
+	host_tsc_unreliable = true;
+	tsc_set_mode(d, TSC_MODE_DEFAULT, 2500000);
+	assert_true(trapped[0]);
 }
 
 static void written_and_read(void **state)
@@ -158,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(modes, setup),
+		cmocka_unit_test_setup(scaled_by_the_cpu, setup),
 		cmocka_unit_test_setup(written_and_read, setup),
 		cmocka_unit_test_setup(stable_bit, setup),
 		cmocka_unit_test_setup(one_clock, setup),

@@ -14,6 +14,7 @@
 #include "hvm/vendor.h"
 #include "hvm/vmcs.h"
 #include "hvm/vmx_check.h"
+#include "hvm/vmx_caps.h"
 #include "hvm/vpci.h"
 #include "port/cpu.h"
 #include "port/upcall.h"
@@ -328,6 +329,25 @@ static void test_a_missing_control_is_refused(void **state)
 	assert_int_equal(vmx_init(), 0);
 }
 
+static void test_optional_controls(void **state)
+{
+	assert_true(vmx_caps.secondary & SECONDARY_XSAVES);
+	assert_true(vendor_xsaves && vendor_tsc_rate_max >= 0xffull << 32);
+	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
+	assert_int_equal(port_vmread(VMCS_XSS_EXITING), 0);
+	vmx_set_tsc_rate(v, 5ull << 31);
+	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 5ull << 47);
+	vmx_set_tsc_rate(v, 0);
+	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
+	/* Nothing of what is there but not used was switched on. */
+	assert_int_equal(vmx_caps.secondary & (BIT(8) | BIT(9) | BIT(13) | BIT(14) | BIT(17) | BIT(18) | BIT(22)), 0);
+	missing[MSR_VMX_SECONDARY] = SECONDARY_XSAVES | SECONDARY_TSC_SCALING;
+	assert_int_equal(vmx_init(), 0);
+	assert_true(!vendor_xsaves && !vendor_tsc_rate_max);
+	vmx_set_tsc_rate(v, 5ull << 31);
+	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
+}
+
 static void test_interrupts_wait_for_the_window(void **state)
 {
 	vlapic_set_irq(v, 0x50, false);
@@ -612,6 +632,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_missing_control_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_optional_controls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interrupted_interrupt_is_offered_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),

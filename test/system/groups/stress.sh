@@ -157,11 +157,11 @@ test_stress_debian() {
 	inside deb '(for i in 1 2 3 4; do while [ ! -e /tmp/stop ]; do md5sum /usr/bin/perl; done | uniq >/tmp/load$i & done) 2>/dev/null'
 	RANDOM=3004
 	for ((i = 0; i < 40; i++)); do
-		case $((RANDOM % 5)) in
+		case $((RANDOM % 6)) in
 		0) xl pause deb; may xl unpause deb ;;
 		1) may xl vcpu-pin deb "$(one_of 0 1 2 3 all)" "$(one_of 0 1 2 3 all)" "$(one_of 0 1 2 3 all)" ;;
 		2) may xl cpupool-migrate deb "$(one_of Pool-0 second)" ;;
-		3) plug "$(one_of 1 2 3 4)"; plugged=$((plugged + 1)) ;;
+		3 | 5) plug "$(one_of 1 2 3 4)"; plugged=$((plugged + 1)) ;;
 		4) step side ;;
 		esac
 	done
