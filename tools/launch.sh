@@ -18,6 +18,7 @@ Usage: tools/launch.sh [OPTION]... [-- QEMU-OPTION...]
   --nic=e1000e|virtio-net-pci|none    the network card, on QEMU's user network (default e1000e)
   --serial=FILE       the serial line goes to FILE, not to this terminal
   --iommu             an AMD IOMMU (always there for Xen, which has no PVH dom0 without)
+  --threads           a thread for each CPU (as QEMU does by itself where it can)
   --icount            count instructions: slower, but every run is the same
   --gdb               wait for gdb on port 1234
   --print             print the command, do not run it
@@ -25,7 +26,7 @@ END
 }
 
 hypervisor=gossamer memory=2048 cpus=1 dom0_memory=768 kernel=$BUILD/dom0-vmlinuz initrd=$BUILD/dom0.cpio
-args='' dom0_args='' nic=e1000e serial='' iommu=no print=no
+tcg=tcg args='' dom0_args='' nic=e1000e serial='' iommu=no print=no
 qemu=(-display none -nodefaults -no-reboot)
 disks=0
 
@@ -57,6 +58,7 @@ while [ $# != 0 ]; do
 	--nic=*) nic=$value ;;
 	--serial=*) serial=$value ;;
 	--iommu) iommu=yes ;;
+	--threads) tcg=tcg,thread=multi ;;
 	--icount) qemu+=(-icount 'shift=0,sleep=off') ;;
 	--gdb) qemu+=(-S -gdb tcp::1234) ;;
 	--print) print=yes ;;
@@ -97,7 +99,7 @@ kvm_nests() {
 if kvm_nests; then
 	qemu+=(-accel kvm -cpu host)
 else
-	qemu+=(-accel tcg -cpu "$cpu")
+	qemu+=(-accel "$tcg" -cpu "$cpu")
 fi
 
 # A comma inside a module's arguments is written twice.

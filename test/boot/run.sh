@@ -388,6 +388,22 @@ case_dom0_mem_nonsense() {
 	start 'dom0_mem=nonsense' -m 1G
 	once 'option dom0_mem=nonsense: bad value, ignored; expected a size, as in dom0_mem=1G,max:1G$'
 }
+case_panic() { # the hypervisor jumps to nowhere: one message, registers, the call chain with symbols, and it stops
+	local at pid
+	at=$(nm "$BUILD/gossamer.syms.elf" | awk '$3 == "sched_pick" { print $1 }') # run_loop() calls it, boot_main() that
+	rm -f "$work/gdb"
+	python3 "$here/jump.py" "$work/gdb" "$at" 10 >"$work/jump.log" 2>&1 &
+	pid=$!
+	boot 60 "VERDICT|$stopped" -kernel "$hypervisor" -cpu "$cpu" -m 1G -append '' -initrd "$probe" -S \
+		-chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb
+	kill $pid 2>/dev/null || true
+	once '^\(GSM\) PANIC: page fault in the hypervisor at 10$'
+	says '^\(GSM\) rip 0000000000000010  cs 0008  rflags [0-9a-f]+  rsp [0-9a-f]+  ss 0010$'
+	once '^\(GSM\) call chain, CPU 0:$'
+	says '^\(GSM\)   [0-9a-f]{16} boot_main\+0x[0-9a-f]+$'
+	once '^\(GSM\) the machine has stopped$'
+	silent VERDICT
+}
 case_bad_values() { # each is named, and the start goes on
 	local word
 	local words=(dom0_max_vcpus=0 dom0_max_vcpus=1000 com1=fast com1=115200,7e1 loglvl=loud guest_loglvl=5

@@ -219,6 +219,33 @@ static void test_null(void **state)
 	sim_end();
 }
 
+/* A CPU that has nothing to do, or a vCPU that nobody waits for, has no tick: its timer is armed for nothing. */
+static void test_no_tick(void **state)
+{
+	static const enum sched_policy policies[] = { SCHED_SHARE, SCHED_EDF, SCHED_NULL };
+
+	for (unsigned p = 0; p < ARRAY_SIZE(policies); p++) {
+		struct vcpu *v;
+		uint64_t picks;
+
+		sim_begin(4, 2, policies[p], 1);
+		v = sim_domain(1, 256, 0, 0)->vcpu[0];
+		sim_start(v, WORK_SPIN, 0, 0);
+		sim_run(50 * MS);
+		if (policies[p] == SCHED_NULL) /* it has its CPU for ever */
+			for (unsigned cpu = 0; cpu < 4; cpu++)
+				assert_int_equal(sim.deadline[cpu], NEVER);
+		sched_down(v);
+		sim_run(50 * MS); /* a promise's period ends once more */
+		for (unsigned cpu = 0; cpu < 4; cpu++)
+			assert_int_equal(sim.deadline[cpu], NEVER);
+		picks = sim.picks;
+		sim_run(10 * SECOND);
+		assert_int_equal(sim.picks, picks);
+		sim_end();
+	}
+}
+
 /* --- pools --- */
 
 static void test_pools(void **state)
@@ -290,7 +317,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kept),	  cmocka_unit_test(test_sleepers),  cmocka_unit_test(test_extra),
 		cmocka_unit_test(test_admission), cmocka_unit_test(test_repacking), cmocka_unit_test(test_null),
-		cmocka_unit_test(test_pools),
+		cmocka_unit_test(test_no_tick),	  cmocka_unit_test(test_pools),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

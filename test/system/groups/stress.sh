@@ -1,5 +1,5 @@
 # about: guests with four vCPUs live, move and die at random, from a seed, while the hypervisor checks its locks
-# boot: --cpus=4 --memory=2048 --args=dom0_max_vcpus=4 --nic=none
+# boot: --threads --cpus=4 --memory=2048 --args=dom0_max_vcpus=4 --nic=none
 # guest: yes
 # long: yes
 # limit: 2400
