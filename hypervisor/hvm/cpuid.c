@@ -18,10 +18,12 @@
 #include "port/guest.h"
 #include "port/machine.h"
 
-#define NO_SUBLEAF  XEN_CPUID_INPUT_UNUSED
-#define XEN_BASE    0x40000000u
-#define CR4_OSXSAVE BIT(18)
-#define CR4_PKE	    BIT(22)
+#define NO_SUBLEAF    XEN_CPUID_INPUT_UNUSED
+#define XEN_BASE      0x40000000u
+#define LAST_BASIC    0xdu
+#define LAST_EXTENDED 0x80000021u
+#define CR4_OSXSAVE   BIT(18)
+#define CR4_PKE	      BIT(22)
 
 enum reg { A, B, C, D };
 
@@ -155,10 +157,9 @@ static void add_basic(struct cpuid_policy *p, uint32_t leaf)
 	}
 	for (uint32_t i = 0; i <= last; i++)
 		add_host(p, leaf, i);
-	if (leaf == 0xd)
-		for (uint32_t i = 2; i < 63; i++)
-			if (port_host_xcr0() & BIT(i))
-				add_host(p, 0xd, i);
+	/* Without gaps: the tool stack writes a policy back in as many leaves as it read, and fills them. */
+	for (uint32_t i = 2; leaf == 0xd && port_host_xcr0() >> i; i++)
+		add_host(p, 0xd, i);
 }
 
 static void build_host(struct cpuid_policy *p)
@@ -166,11 +167,11 @@ static void build_host(struct cpuid_policy *p)
 	uint32_t r[4], max;
 
 	port_cpuid(0, 0, r);
-	max = MIN(r[0], 0xdu);
+	max = MIN(r[0], LAST_BASIC);
 	for (uint32_t leaf = 0; leaf <= max; leaf++)
 		add_basic(p, leaf);
 	port_cpuid(0x80000000, 0, r);
-	max = MIN(r[0], 0x80000021u);
+	max = MIN(r[0], LAST_EXTENDED);
 	for (uint32_t leaf = 0x80000000; leaf <= max && p->nr_leaves < CPUID_MAX_LEAVES; leaf++)
 		add_host(p, leaf, NO_SUBLEAF);
 	for (uint32_t leaf = XEN_BASE; leaf <= XEN_BASE + 0x100; leaf += 0x100) {
@@ -187,6 +188,40 @@ static void zero_leaf(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
 
 	if (l)
 		l->a = l->b = l->c = l->d = 0;
+}
+
+static void cut(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(p, leaf, subleaf);
+
+	if (!l)
+		return;
+	l->a &= a;
+	l->b &= b;
+	l->c &= c;
+	l->d &= d;
+}
+
+/* XSAVE state: the components that the hypervisor switches, and the bytes they take (SDM vol. 1, 13.2). */
+static void cut_xstate(struct cpuid_policy *p)
+{
+	uint64_t xcr0 = port_host_xcr0();
+	xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(p, 0xd, 0);
+
+	if (!l)
+		return;
+	cut(p, 0xd, 0, (uint32_t)xcr0, ~0u, 0, (uint32_t)(xcr0 >> 32));
+	l->c = 576;
+	for (uint32_t i = 2; i < 63; i++) {
+		const xen_cpuid_leaf_t *part = find(p, 0xd, i);
+
+		if (!(xcr0 & BIT(i)))
+			zero_leaf(p, 0xd, i);
+		else if (part)
+			l->c = MAX(l->c, part->a + part->b);
+	}
+	cut(p, 0xd, 1, vendor_xsaves ? ~0u : ~(uint32_t)BIT(3), ~0u, 0,
+	    0); /* XSAVES has no state of its own: IA32_XSS is 0 */
 }
 
 /* The most a guest can have: the host's leaves, feature words cut to the white list. */
@@ -209,16 +244,20 @@ static void build_guest(struct cpuid_policy *p, const struct cpuid_policy *host)
 	l = (xen_cpuid_leaf_t *)find(p, 7, 0);
 	if (l && !xsave)
 		l->b &= ~NEED_XSAVE_7B;
+	l = (xen_cpuid_leaf_t *)find(p, 0, NO_SUBLEAF);
+	l->a = MIN(l->a, LAST_BASIC);
+	l = (xen_cpuid_leaf_t *)find(p, 0x80000000, NO_SUBLEAF);
+	l->a = MIN(l->a, LAST_EXTENDED);
+	cut(p, 7, 2, 0, 0, 0, ~0u);
+	/* Of EBX Linux would believe machine check banks of AMD's scalable kind, and die reading them. */
+	cut(p, 0x80000007, NO_SUBLEAF, 0, 0, 0, ~0u);
+	cut(p, 0x80000021, NO_SUBLEAF, ~0u, 0, 0, 0);
 	zero_leaf(p, 5, NO_SUBLEAF);   /* MONITOR */
 	zero_leaf(p, 0xa, NO_SUBLEAF); /* performance counters */
 	zero_leaf(p, 3, NO_SUBLEAF);
 	for (uint32_t i = 0; i < 2; i++)
 		zero_leaf(p, 0xb, i);
-	l = (xen_cpuid_leaf_t *)find(p, 0xd, 1);
-	if (l) { /* XSAVES, but with no state of its own: IA32_XSS has no bit */
-		l->a &= vendor_xsaves ? ~0u : ~(uint32_t)BIT(3);
-		l->c = l->d = 0;
-	}
+	cut_xstate(p);
 	if (!xsave)
 		for (uint32_t i = 0; i < 63; i++)
 			zero_leaf(p, 0xd, i);

@@ -1,17 +1,19 @@
 #!/bin/bash
 # The tests on CPUs that QEMU does not emulate: Intel's VMX, new and old, and AMD's SVM with NRIP save, all in Bochs.
-# Usage: test/bochs/run.sh [--cpu=intel|intel-new|intel-old|amd] [NAME...]
+# Usage: test/bochs/run.sh [--long] [--cpu=intel|intel-new|intel-old|amd] [NAME...]
 # NAME is a guest kernel of test/guest, smp, tools (dom0's tool stack and tiny guests) or debian (a Debian guest with disk and
-# PV network). Default: on intel all of them, on the others what their CPUs make different. Logs are left in build/test/bochs/.
+# PV network). Default: on intel all of them, on the others what their CPUs make different (--long: dom0 and a Debian guest on those, too). Logs are left in build/test/bochs/.
 . "$(dirname "$0")/../../tools/lib.sh"
 
 guest=$ROOT/test/guest
 out=$BUILD/test/bochs
 cpus=(intel intel-new intel-old amd)
+long=
 names=()
 for word in "$@"; do
 	case $word in
 	--cpu=*) cpus=("${word#*=}") ;;
+	--long) long=' stack debian' ;;
 	-*) die "unknown option $word" ;;
 	*) names+=("$word") ;;
 	esac
@@ -142,7 +144,9 @@ mkdir -p "$out"
 "$ROOT/test/system/tiny/build.sh" "$out/tiny"
 for cpu in "${cpus[@]}"; do
 	[ -n "${chosen[$cpu]:-}" ] || die "--cpu=$cpu: intel, intel-new, intel-old or amd"
-	for name in ${names[@]:-${chosen[$cpu]}}; do
+	more=$long
+	[ "$cpu" != intel ] || more= # has them anyway
+	for name in ${names[@]:-${chosen[$cpu]}$more}; do
 		case $name in
 		stack | debian) "$name" "$cpu" ;;
 		*)

@@ -324,6 +324,28 @@ long_linux_uefi() { # the same by GRUB on UEFI
 	to_init
 }
 
+long_dom0_elsewhere() { # an initramfs that nothing of ours made, with systemd, and the options that Debian's Xen takes
+	local root=$work/elsewhere.root
+	as_root rm -rf "$root"
+	"$ROOT/test/system/tiny/build.sh" "$work/tiny"
+	as_root mmdebstrap --quiet --mode=root --variant=minbase --include=systemd-sysv,udev,kmod,xen-utils-4.17,linux-image-amd64 \
+		--aptopt='Acquire::Retries "3"' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="sh '$here/elsewhere.sh' \"\$1\" '$work/tiny'" \
+		bookworm "$root" >"$work/elsewhere.log" 2>&1 || fail "mmdebstrap: $(tail -n 1 "$work/elsewhere.log")"
+	(cd "$root" && as_root find . -xdev | as_root cpio -o -H newc --quiet) >"$work/elsewhere.cpio"
+	as_root rm -rf "$root"
+	boot 600 "switches the machine off|$stopped" -kernel "$hypervisor" -cpu "$cpu" -m 3G -smp 2 \
+		-append 'dom0_mem=2048M,max:2048M dom0=pvh dom0_max_vcpus=2 console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all' \
+		-initrd "$work/elsewhere.vmlinuz console=hvc0,$work/elsewhere.cpio"
+	rm "$work/elsewhere.cpio" "$work/elsewhere.vmlinuz"
+	says '@@version 4.17-gossamer'
+	says '@@service active'
+	says '@@guest up'
+	says '@@guest destroyed'
+	says '@@failed units: 0'
+	silent 'PANIC|call chain'
+}
+
 # --- bad input: what is wrong, and what to do ---
 
 case_no_module() {
