@@ -220,8 +220,8 @@ static void cut_xstate(struct cpuid_policy *p)
 		else if (part)
 			l->c = MAX(l->c, part->a + part->b);
 	}
-	cut(p, 0xd, 1, vendor_xsaves ? ~0u : ~(uint32_t)BIT(3), ~0u, 0,
-	    0); /* XSAVES has no state of its own: IA32_XSS is 0 */
+	/* XSAVES has no state of its own: IA32_XSS is 0. */
+	cut(p, 0xd, 1, vendor_xsaves ? ~0u : ~(uint32_t)BIT(3), ~0u, 0, 0);
 }
 
 /* The most a guest can have: the host's leaves, feature words cut to the white list. */

@@ -100,6 +100,8 @@ void cpu_init(unsigned id)
 	if (cpu_features.smap)
 		cr4 |= CR4_SMAP;
 	x86_write_cr4(cr4);
+	if (cpu_features.xsave && (x86_cpuid(0xd, 1).eax & BIT(3)))
+		x86_wrmsr(MSR_XSS, 0); /* guests' XSAVES has no state of its own (hvm/cpuid.c) */
 }
 
 void port_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])

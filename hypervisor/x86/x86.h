@@ -19,6 +19,7 @@
 #define MSR_APIC_BASE	 0x1b
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC	 0x800
+#define MSR_XSS		 0xda0
 #define MSR_VM_CR	 0xc0010114
 #define MSR_VM_HSAVE_PA	 0xc0010117
 #define VM_CR_SVMDIS	 BIT(4)

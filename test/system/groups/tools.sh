@@ -137,6 +137,21 @@ test_triple_fault() {
 	eventually gone fault
 }
 
+# A domain that the hypervisor kills: once, with the reason and the registers.
+test_killed() {
+	local id text
+	tiny_up lost 'on_crash = "destroy"'
+	id=$(xl domid lost)
+	tell lost j
+	eventually gone lost
+	[ "$hypervisor" != xen ] || return 0
+	text=$(xl dmesg | grep -A 8 "domain $id (vcpu 0) crashed: ")
+	same "$(grep -c crashed <<<"$text")" 1 'messages about it'
+	grep -Eq 'crashed: instruction fetch at guest-physical a0000000, where there is no memory' <<<"$text"
+	grep -Eq '\) +rip [0-9a-f]{4}:00000000a0000000 ' <<<"$text"
+	grep -Eq '\) +rax [0-9a-f]{16} rbx [0-9a-f]{16} rcx' <<<"$text"
+}
+
 test_vcpu_list() {
 	tiny_up vcpu
 	same "$(xl vcpu-list vcpu | awk 'NR == 2 { print $3, $4 }')" '0 0' 'vCPU and CPU'

@@ -5,7 +5,7 @@
  * Owns: its whole domain. Locks: none, interrupts stay off but for the instant of a halt. Other vCPUs than the first
  * run only while it does laps, and what they share is handed on with an event, from one to the next.
  * It prints "tiny: up", then obeys each character typed on its console: p powers off, r reboots, c crashes,
- * f faults (triple fault), n counts and goes on, m prepares memory for a core dump, w starts its other vCPUs, wakes
+ * f faults (triple fault), j jumps to where there is no memory, n counts and goes on, m prepares memory for a core dump, w starts its other vCPUs, wakes
  * one after the other many times and lets them go down; anything else is named. A word on
  * the command line does the same right after the start: poweroff, reboot, crash, fault, or spin (never waits again).
  * Invariant: paging is off, so a pointer is a guest physical address.
@@ -282,6 +282,10 @@ static void obey(char c)
 	case 'f':
 		say("tiny: fault");
 		triple_fault();
+		break;
+	case 'j':
+		say("tiny: jump");
+		__asm__ volatile("jmp *%0" : : "r"(0xa0000000));
 		break;
 	case 'n':
 		count[12] = count[12] == '9' ? '0' : count[12] + 1;
