@@ -5,23 +5,24 @@ set -e
 root=$1
 ln -sf /sbin/init "$root/init"
 echo dom0 >"$root/etc/hostname"
-mkdir -p "$root/guests"
+mkdir -p "$root/guests" "$root/var/log/xen/console"
 cp "$2" "$root/guests/tiny"
 echo 'XENCONSOLED_ARGS=--log=guest' >>"$root/etc/default/xen"
 cat >"$root/usr/local/sbin/try" <<'END'
 #!/bin/sh
-exec >/dev/hvc0 2>&1
-echo "@@version $(xl info | sed -n 's/^xen_version *: *//p')"
-echo "@@service $(systemctl is-active xen.service)"
+# By way of the kernel's log: who writes to the console itself is cut off when getty takes it.
+say() { echo "@@$*" >/dev/kmsg; }
+say "version $(xl info | sed -n 's/^xen_version *: *//p')"
+say "service $(systemctl is-active xen.service)"
 printf '%s\n' 'name = "tiny"' 'type = "pvh"' 'kernel = "/guests/tiny"' 'memory = 16' >/tmp/tiny.cfg
-xl create -q /tmp/tiny.cfg
+xl create -q /tmp/tiny.cfg || say 'xl create failed'
 for i in $(seq 30); do
-	grep -aq 'tiny: up' /var/log/xen/console/guest-tiny.log && echo '@@guest up' && break
+	grep -aqs 'tiny: up' /var/log/xen/console/guest-tiny.log && say 'guest up' && break
 	sleep 1
 done
-xl destroy tiny && echo '@@guest destroyed'
-echo "@@failed units: $(systemctl --failed --no-legend | wc -l)"
-systemctl --failed --no-legend
+xl destroy tiny && say 'guest destroyed'
+say "failed units: $(systemctl --failed --no-legend | wc -l)"
+systemctl --failed --no-legend >/dev/kmsg
 systemctl poweroff
 END
 chmod 755 "$root/usr/local/sbin/try"
