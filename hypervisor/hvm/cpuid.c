@@ -182,14 +182,6 @@ static void build_host(struct cpuid_policy *p)
 	p->nr_msrs = 0;
 }
 
-static void zero_leaf(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
-{
-	xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(p, leaf, subleaf);
-
-	if (l)
-		l->a = l->b = l->c = l->d = 0;
-}
-
 static void cut(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
 	xen_cpuid_leaf_t *l = (xen_cpuid_leaf_t *)find(p, leaf, subleaf);
@@ -200,6 +192,11 @@ static void cut(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf, uint32_
 	l->b &= b;
 	l->c &= c;
 	l->d &= d;
+}
+
+static void zero_leaf(struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
+{
+	cut(p, leaf, subleaf, 0, 0, 0, 0);
 }
 
 /* XSAVE state: the components that the hypervisor switches, and the bytes they take (SDM vol. 1, 13.2). */
@@ -261,18 +258,10 @@ static void build_guest(struct cpuid_policy *p, const struct cpuid_policy *host)
 	if (!xsave)
 		for (uint32_t i = 0; i < 63; i++)
 			zero_leaf(p, 0xd, i);
-	l = (xen_cpuid_leaf_t *)find(p, 6, NO_SUBLEAF);
-	if (l) {
-		l->a &= BIT(2); /* ARAT */
-		l->b = l->c = l->d = 0;
-	}
+	cut(p, 6, NO_SUBLEAF, BIT(2), 0, 0, 0); /* ARAT */
 	for (uint32_t leaf = 0x80000009; leaf < 0x80000021; leaf++)
 		zero_leaf(p, leaf, NO_SUBLEAF);
-	l = (xen_cpuid_leaf_t *)find(p, 0x80000008, NO_SUBLEAF);
-	if (l) {
-		l->a &= 0xffff;
-		l->c = l->d = 0;
-	}
+	cut(p, 0x80000008, NO_SUBLEAF, 0xffff, ~0u, 0, 0);
 }
 
 void cpuid_init(void)

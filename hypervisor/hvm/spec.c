@@ -138,36 +138,18 @@ static bool needs(const struct spec_cpu *c, enum spec_defence d, const char **wh
 	return yes;
 }
 
-/* The next word of *list, up to a comma; its length in *n. NULL: no more. */
-static const char *next_word(const char **list, size_t *n)
-{
-	const char *word = *list;
-
-	if (!*word)
-		return NULL;
-	for (*n = 0; word[*n] && word[*n] != ','; (*n)++)
-		;
-	*list = word + *n + (word[*n] == ',');
-	return word;
-}
-
-static bool is(const char *word, size_t n, const char *what)
-{
-	return n == strlen(what) && !strncmp(word, what, n);
-}
-
 /* One word of the option: -> does it mean something? */
 static bool obey(const struct spec_cpu *c, struct spec_plan *p, const char *word, size_t n)
 {
 	bool on = n < 3 || strncmp(word, "no-", 3);
-	bool all = is(word, n, "no") || is(word, n, "yes"), known = all;
+	bool all = lib_word_is(word, n, "no") || lib_word_is(word, n, "yes"), known = all;
 
 	if (all)
 		on = n == 3;
 	else if (!on)
 		word += 3, n -= 3;
 	for (enum spec_defence d = 0; d < SPEC_DEFENCES; d++) {
-		if (!all && (d == SPEC_LFENCE || !is(word, n, names[d])))
+		if (!all && (d == SPEC_LFENCE || !lib_word_is(word, n, names[d])))
 			continue;
 		known = true;
 		p->on[d] = on && (can(c, d) || d == SPEC_MD_CLEAR); /* VERW is harmless where it does not help */
@@ -191,7 +173,7 @@ const char *spec_decide(const struct spec_cpu *c, const char *options, struct sp
 			p->why[d] = "NEEDED, but the CPU has no means: newer microcode may bring it";
 		}
 	}
-	while ((word = next_word(&options, &n)))
+	while ((word = lib_next_word(&options, &n)))
 		if (n && !obey(c, p, word, n))
 			return word;
 	return NULL;
@@ -239,8 +221,8 @@ static void say(void)
 		log_info("  %s: %s (%s)", names[d], plan.on[d] ? "on" : "off", plan.why[d]);
 	if (port_threads_per_core() > 1 && (plan.on[SPEC_L1D_FLUSH] || plan.on[SPEC_MD_CLEAR]))
 		log_warn("speculation: the threads of a core see each other's data through L1TF or MDS: switch them "
-			 "off in the "
-			 "firmware, or keep domains that do not trust each other on different cores (cpupools)");
+			 "off in the firmware, or keep domains that do not trust each other on different cores "
+			 "(cpupools)");
 }
 
 void spec_init(const char *options)
@@ -251,8 +233,7 @@ void spec_init(const char *options)
 	unknown = spec_decide(&cpu, options, &plan);
 	if (unknown)
 		log_err("option spec-ctrl: \"%s\" (from there on) is none of no, yes, [no-]rsb, ibpb-entry, ibpb, "
-			"md-clear, "
-			"l1d-flush",
+			"md-clear, l1d-flush",
 			unknown);
 	port_guard_entries((plan.on[SPEC_RSB] ? PORT_GUARD_RSB : 0) | (plan.on[SPEC_IBPB_EXIT] ? PORT_GUARD_IBPB : 0) |
 			   (plan.on[SPEC_MD_CLEAR] ? PORT_GUARD_VERW : 0));

@@ -170,9 +170,8 @@ void svm_get_segment(struct vcpu *v, enum seg s, struct segment *out)
 
 void svm_set_segment(struct vcpu *v, enum seg s, const struct segment *in)
 {
-	struct vmcb *c = svm_vmcb(v);
+	struct vmcb *c = svm_change(v);
 
-	c->clean = 0;
 	c->seg[s] = *in;
 	if (s == SEG_SS)
 		c->cpl = in->attr >> 5 & 3;
@@ -270,8 +269,7 @@ void svm_run(struct vcpu *v, struct exit *e)
 
 void svm_set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
-	svm_vmcb(v)->clean = 0;
-	svm_vmcb(v)->tsc_offset = offset;
+	svm_change(v)->tsc_offset = offset;
 }
 
 /* The ratio is the CPU's own (APM vol. 2, 15.30.5): the next switch to v loads it, also where v ran last. */
@@ -293,24 +291,23 @@ void svm_switch_in(struct vcpu *v)
 
 void svm_trap_tsc(struct vcpu *v, bool on)
 {
-	struct vmcb *c = svm_vmcb(v);
+	struct vmcb *c = svm_change(v);
 
-	c->clean = 0;
 	c->general1 = on ? c->general1 | INTERCEPT_RDTSC : c->general1 & ~(uint32_t)INTERCEPT_RDTSC;
 	c->general2 = on ? c->general2 | INTERCEPT_RDTSCP : c->general2 & ~(uint32_t)INTERCEPT_RDTSCP;
 }
 
 void svm_allow_debug_registers(struct vcpu *v)
 {
-	svm_vmcb(v)->clean = 0;
-	svm_vmcb(v)->dr_read = svm_vmcb(v)->dr_write = 0;
+	struct vmcb *c = svm_change(v);
+
+	c->dr_read = c->dr_write = 0;
 }
 
 /* The handler of an NMI is at its IRET: after that the next one may come. */
 void svm_window(struct vcpu *v)
 {
-	svm_vmcb(v)->clean = 0;
-	svm_vmcb(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
+	svm_change(v)->general1 &= ~(uint32_t)INTERCEPT_IRET;
 	v->hvm->nmi_iret = true; /* the exit comes before the IRET: an NMI now would find the handler's stack in use */
 	v->hvm->nmi_iret_rip = v->regs.rip;
 }

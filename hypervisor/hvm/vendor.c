@@ -12,15 +12,12 @@ static const char *switched_off = "";
 /* Is the word [word, word + n) in the list? */
 static bool listed(const char *list, const char *word, size_t n)
 {
-	while (*list) {
-		size_t k = 0;
+	const char *other;
+	size_t k;
 
-		while (list[k] && list[k] != ',')
-			k++;
-		if (k == n && !strncmp(list, word, n))
+	while ((other = lib_next_word(&list, &k)))
+		if (k == n && !strncmp(other, word, n))
 			return true;
-		list += list[k] ? k + 1 : k;
-	}
 	return false;
 }
 
@@ -33,16 +30,12 @@ static void check_names(const char *off)
 {
 	static const char all[] =
 		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves";
+	const char *word;
+	size_t n;
 
-	while (*off) {
-		size_t k = 0;
-
-		while (off[k] && off[k] != ',')
-			k++;
-		if (k && !listed(all, off, k))
-			log_err("option virt-off: there is no feature \"%s\" (from there on); known are %s", off, all);
-		off += off[k] ? k + 1 : k;
-	}
+	while ((word = lib_next_word(&off, &n)))
+		if (n && !listed(all, word, n))
+			log_err("option virt-off: there is no feature \"%s\" (from there on); known are %s", word, all);
 }
 
 int vendor_init(const char *off)

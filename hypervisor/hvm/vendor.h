@@ -123,6 +123,15 @@ static inline struct vmcb *svm_vmcb(struct vcpu *v)
 	return v->hvm->vmcb;
 }
 
+/* For whoever changes it: no field is clean any more (CLEAN_ALL). */
+static inline struct vmcb *svm_change(struct vcpu *v)
+{
+	struct vmcb *c = svm_vmcb(v);
+
+	c->clean = 0;
+	return c;
+}
+
 uint64_t vmx_get(struct vcpu *v, enum hvm_reg r);
 void vmx_set(struct vcpu *v, enum hvm_reg r, uint64_t value);
 
@@ -176,10 +185,8 @@ static inline void vendor_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
 {
 	if (unlikely(vendor_vmx))
 		vmx_set(v, r, value);
-	else {
-		svm_vmcb(v)->clean = 0;
-		*svm_reg(svm_vmcb(v), r) = value;
-	}
+	else
+		*svm_reg(svm_change(v), r) = value;
 }
 
 /* --- beside that --- */

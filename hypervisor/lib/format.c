@@ -174,6 +174,23 @@ size_t lib_strlcpy(char *dst, const char *src, size_t size)
 	return n;
 }
 
+const char *lib_next_word(const char **list, size_t *n)
+{
+	const char *word = *list;
+
+	if (!*word)
+		return NULL;
+	for (*n = 0; word[*n] && word[*n] != ','; (*n)++)
+		;
+	*list = word + *n + (word[*n] == ',');
+	return word;
+}
+
+bool lib_word_is(const char *word, size_t n, const char *what)
+{
+	return n == strlen(what) && !strncmp(word, what, n);
+}
+
 static int digit_of(char c, unsigned base)
 {
 	int d = c >= '0' && c <= '9'   ? c - '0'

@@ -18,6 +18,10 @@ char *strstr(const char *s, const char *needle);
 /* Copies at most size - 1 characters and always terminates. Returns strlen(src). */
 size_t lib_strlcpy(char *dst, const char *src, size_t size);
 
+/* The next word of *list, which ends at a comma or the end, and its length; *list goes behind it. NULL: there is none. */
+const char *lib_next_word(const char **list, size_t *n);
+bool lib_word_is(const char *word, size_t n, const char *what);
+
 /*
  * %d %i %u %x %X %p %s %c %% with flags 0 - width, .precision for %s, and l, ll, z sizes.
  * Returns the length the full text has; writes at most size bytes including the final NUL.
