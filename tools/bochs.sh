@@ -9,9 +9,16 @@ options=(--enable-x86-64 --enable-cpu-level=6 --enable-vmx=2 --enable-svm --enab
 	--enable-all-optimizations --enable-protection-keys --enable-cet --enable-fpu --enable-3dnow --enable-memtype
 	--enable-e1000 --disable-docbook --with-nogui --enable-cdrom --disable-debugger --disable-debugger-gui
 	--disable-plugins --enable-smp)
-# VMRUN with RFLAGS.IF set on both sides leaves the virtual interrupt masked: the mask is only looked at when IF changes.
-fix='s/^ *BX_CPU_THIS_PTR in_svm_guest = true;/&\n  handleInterruptMaskChange();/'
-stamp="${options[*]} $fix"
+# What Bochs 3.0 does wrong, FILE=SED-COMMAND: each must change its file.
+fixes=(
+	# VMRUN with RFLAGS.IF set on both sides leaves the virtual interrupt masked: the mask is only looked at when IF changes.
+	'svm.cc=s/^ *BX_CPU_THIS_PTR in_svm_guest = true;/&\n  handleInterruptMaskChange();/'
+	# A physical interrupt that comes while the guest has IF clear has VMX deliver the virtual one that waits, IF or not.
+	'event.cc=s/if (is_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/if (is_unmasked_event_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/'
+	# The descriptor of posted interrupts is 64 bytes long and aligned to that (SDM 26.2.1.1), not to a page.
+	'vmx.cc=/pid_addr/s/IsValidPageAlignedPhyAddr(vm->pid_addr)/(IsValidPhyAddr(vm->pid_addr) \&\& !(vm->pid_addr \& 63))/'
+)
+stamp="${options[*]} ${fixes[*]}"
 [ ! -x "$to/bochs" ] || [ "$(cat "$to/stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 
 "$ROOT/tools/deps.sh" bochs
@@ -23,8 +30,13 @@ mkdir -p "$to/src"
 tarball=$(printf '%s\n' "$to"/bochs_*.orig.tar.* | head -n 1)
 [ -f "$tarball" ] || { tail -n 5 "$to/fetch.log" >&2; die "the archive did not give the source of bochs (see above)"; }
 tar -xf "$tarball" -C "$to/src" --strip-components=1
-sed -i "$fix" "$to/src/cpu/svm.cc"
-grep -q 'handleInterruptMaskChange' "$to/src/cpu/svm.cc" || die 'the source of Bochs is not what tools/bochs.sh knows'
+for fix in "${fixes[@]}"; do
+	file=$to/src/cpu/${fix%%=*}
+	cp "$file" "$to/before"
+	sed -i "${fix#*=}" "$file"
+	! cmp -s "$to/before" "$file" || die "the source of Bochs is not what tools/bochs.sh knows: cpu/${fix%%=*}"
+done
+rm "$to/before"
 say 'Bochs: building, one to five minutes on two cores'
 (cd "$to/src" && CXXFLAGS='-O2 -fomit-frame-pointer' CFLAGS=-O2 ./configure "${options[@]}" && make -j2) >"$to/build.log" 2>&1 ||
 	{ tail -n 5 "$to/build.log" >&2; die "Bochs did not build, see ${to#"$ROOT/"}/build.log"; }

@@ -291,6 +291,7 @@ int domain_create(const struct domain_config *c, struct domain **out)
 	rc = sched_domain_init(d, c->pool);
 	if (!rc)
 		rc = p2m_init(d, guest_uses_ept() ? P2M_FORMAT_EPT : P2M_FORMAT_NPT);
+	d->p2m.dirty_flags = guest_dirty_flags();
 	if (!rc)
 		rc = evtchn_domain_init(d, ports);
 	if (!rc)

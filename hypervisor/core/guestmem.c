@@ -157,7 +157,7 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	struct p2m_entry e = p2m_lookup(c->owner, GFN(gfn));
 	struct near_window *w;
 
-	while (e.type == P2M_POD || (e.type == P2M_RAM_LOGDIRTY && write)) {
+	while (e.type == P2M_POD || (write && ptab_logged(e.type))) {
 		if (!p2m_fault(c->owner, GFN(gfn), write, false))
 			return NULL;
 		/* It may have waited, and those who unmap did not wait for us then: what is shown may be another's by now. */
@@ -172,7 +172,7 @@ static uint8_t *near_miss(struct cpu_windows *c, uint64_t gfn, bool write)
 	w->gfn = gfn;
 	c->used |= 1u << (w - c->near);
 	w->mfn = e.mfn.n;
-	w->writable = ptab_writable(e.type);
+	w->writable = ptab_writable(e.type) && !ptab_logged(e.type);
 	lost_view(c); /* a translation may have used the slot */
 	return w->view;
 }

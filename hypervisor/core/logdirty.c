@@ -1,10 +1,12 @@
 /*
  * core/logdirty.c: which frames of a domain were written, for migration (XEN_DOMCTL_shadow_op of xen/domctl.h). No bitmap
- * is kept: the type of a leaf is the mark. While p2m.logdirty is on, P2M_RAM_RW means dirty and P2M_RAM_LOGDIRTY clean;
- * p2m_fault() and p2m_get_frame() turn the one into the other before anybody writes.
+ * is kept: the type of a leaf is the mark. While p2m.logdirty is on, P2M_RAM_RW means dirty, P2M_RAM_LOGDIRTY clean and
+ * P2M_RAM_TRACKED clean unless the CPU has set its dirty flag, which costs no exit; p2m_fault() and p2m_get_frame() make
+ * the latter two the first before anybody else writes.
  *
- * Locks: p2m.lock. Invariants: a leaf that loses write permission is followed by a TLB flush and by the loss of the
- * hypervisor's windows on it before the lock is given back; a leaf larger than 4 KiB is dirty as a whole or not at all.
+ * Locks: p2m.lock. Invariants: a leaf that loses write permission or its dirty flag is followed by a TLB flush and by the
+ * loss of the hypervisor's windows on it before the lock is given back; a leaf larger than 4 KiB is dirty as a whole or
+ * not at all.
  */
 #include "core/domain.h"
 #include "core/frame.h"
@@ -26,7 +28,6 @@ static void writers_must_fault(struct domain *d, uint64_t gfn, uint64_t count)
 
 bool logdirty_switch(struct domain *d, bool on, uint64_t *at)
 {
-	enum p2m_type from = on ? P2M_RAM_RW : P2M_RAM_LOGDIRTY, to = on ? P2M_RAM_LOGDIRTY : P2M_RAM_RW;
 	struct p2m *p = &d->p2m;
 	uint64_t gfn = *at;
 	bool done;
@@ -36,8 +37,8 @@ bool logdirty_switch(struct domain *d, bool on, uint64_t *at)
 		unsigned level;
 		uint64_t *e = ptab_find(p, gfn, &level);
 
-		if (ptab_type(*e) == from)
-			retag(p, e, level, to);
+		if (on ? ptab_type(*e) == P2M_RAM_RW : ptab_logged(ptab_type(*e)))
+			retag(p, e, level, on ? ptab_clean_type(p, level) : P2M_RAM_RW);
 		gfn = (gfn | (ptab_span(level) - 1)) + 1;
 	}
 	done = gfn > p->max_gfn;
@@ -84,13 +85,13 @@ unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned
 		enum p2m_type t = ptab_type(*e);
 
 		next = MIN(beyond, end);
-		if (t == P2M_RAM_RW) {
+		if (t == P2M_RAM_RW || (t == P2M_RAM_TRACKED && ptab_dirty(p->format, *e))) {
 			for (uint64_t g = gfn; g < next; g++)
 				set_bit(bits, g - from);
 			dirty += (unsigned)(next - gfn);
 			if ((flags & LOGDIRTY_CLEAN) && next == beyond)
-				retag(p, e, level, P2M_RAM_LOGDIRTY);
-		} else if ((flags & LOGDIRTY_HELD) && t == P2M_RAM_LOGDIRTY) {
+				retag(p, e, level, ptab_clean_type(p, level));
+		} else if ((flags & LOGDIRTY_HELD) && ptab_logged(t)) {
 			mfn_t m = MFN(ptab_mfn(*e).n + (gfn & (ptab_span(level) - 1)));
 
 			dirty += mark_held(bits, gfn - from, m, next - gfn);

@@ -287,7 +287,7 @@ int p2m_take(struct domain *d, gfn_t g, mfn_t *out)
 		return -EINVAL;
 	spin_lock(&d->p2m.lock);
 	e = ptab_find(&d->p2m, g.n, &level);
-	if (ptab_type(*e) != P2M_RAM_RW && ptab_type(*e) != P2M_RAM_LOGDIRTY)
+	if (ptab_type(*e) != P2M_RAM_RW && !ptab_logged(ptab_type(*e)))
 		ret = -EINVAL;
 	else if (level && !(e = ptab_make(d, g.n, 0)))
 		ret = -ENOMEM;
@@ -371,7 +371,7 @@ static int retype(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level, e
 	return 0;
 }
 
-/* Lets a P2M_RAM_LOGDIRTY leaf be written; all of it if there is no memory to split it. p2m.lock held. */
+/* Lets a leaf that is logged be written; all of it if there is no memory to split it. p2m.lock held. */
 static bool make_dirty(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level)
 {
 	if (!retype(d, gfn, e, level, P2M_RAM_RW))
@@ -429,7 +429,7 @@ bool p2m_fault(struct domain *d, gfn_t g, bool write, bool exec)
 		ok = map_device(d, g.n);
 	else if (t == P2M_POD)
 		ok = (ret = pod_fill(d, g.n)) != -ENOMEM;
-	else if (t == P2M_RAM_LOGDIRTY && write)
+	else if (ptab_logged(t) && write)
 		ok = make_dirty(d, g.n, e, level);
 	else
 		ok = (!write || ptab_writable(t)) && (!exec || ptab_executable(t));
@@ -458,7 +458,7 @@ int p2m_get_frame(struct domain *d, gfn_t g, bool want_write, mfn_t *out)
 		}
 		r = entry_at(p, g.n);
 	}
-	if (r.type == P2M_RAM_LOGDIRTY && want_write) {
+	if (ptab_logged(r.type) && want_write) {
 		uint64_t *e = ptab_find(p, g.n, &level);
 
 		make_dirty(d, g.n, e, level);
@@ -480,7 +480,7 @@ void p2m_mark_dirty(struct domain *d, gfn_t g, mfn_t m)
 {
 	struct p2m_entry e = p2m_lookup(d, g);
 
-	if (e.type == P2M_RAM_LOGDIRTY && e.mfn.n == m.n)
+	if (ptab_logged(e.type) && e.mfn.n == m.n)
 		p2m_fault(d, g, true, false);
 }
 

@@ -23,9 +23,10 @@ enum p2m_type {
 	P2M_FOREIGN,	  /* another domain's frame (tool stack) */
 	P2M_GRANT_RW,
 	P2M_GRANT_RO,
-	P2M_SHARED,	/* a page of the hypervisor the ABI shares (shared_info, grant frames) */
-	P2M_POD,	/* populate on demand: nothing there yet */
-	P2M_FOREIGN_RO, /* a page of the hypervisor for its tools to read (core/trace.c) */
+	P2M_SHARED,	 /* a page of the hypervisor the ABI shares (shared_info, grant frames) */
+	P2M_POD,	 /* populate on demand: nothing there yet */
+	P2M_FOREIGN_RO,	 /* a page of the hypervisor for its tools to read (core/trace.c) */
+	P2M_RAM_TRACKED, /* RAM that counts as clean until the CPU sets the dirty flag of its 4 KiB leaf */
 };
 
 enum p2m_format { P2M_FORMAT_NPT, P2M_FORMAT_EPT };
@@ -43,6 +44,7 @@ enum pod_stage {
 struct p2m {
 	spinlock_t lock;
 	enum p2m_format format;
+	bool dirty_flags;      /* the CPU sets them in these tables */
 	mfn_t root;	       /* for nCR3 / EPTP */
 	uint64_t max_gfn;      /* highest gfn ever mapped (XENMEM_maximum_gpfn) */
 	uint64_t table_frames; /* page-table pages in use, bounded by pool_frames for guests */

@@ -27,13 +27,15 @@
 #define EPT_WB (6ull << 3)
 #define EPT_UC (0ull << 3)
 #define EPT_PS BIT(7)
+#define EPT_A  BIT(8) /* this and the next are nothing to a CPU without the flags */
+#define EPT_D  BIT(9)
 
 static uint64_t npt_leaf(enum p2m_type t, unsigned level)
 {
 	uint64_t e = NPT_P | NPT_U | NPT_A;
 
 	if (ptab_writable(t))
-		e |= NPT_W | NPT_D;
+		e |= t == P2M_RAM_TRACKED ? NPT_W : NPT_W | NPT_D;
 	if (!ptab_executable(t))
 		e |= NPT_NX;
 	if (t == P2M_MMIO)
@@ -45,10 +47,10 @@ static uint64_t npt_leaf(enum p2m_type t, unsigned level)
 
 static uint64_t ept_leaf(enum p2m_type t, unsigned level)
 {
-	uint64_t e = EPT_R | (t == P2M_MMIO ? EPT_UC : EPT_WB);
+	uint64_t e = EPT_R | EPT_A | (t == P2M_MMIO ? EPT_UC : EPT_WB);
 
 	if (ptab_writable(t))
-		e |= EPT_W;
+		e |= t == P2M_RAM_TRACKED ? EPT_W : EPT_W | EPT_D;
 	if (ptab_executable(t))
 		e |= EPT_X;
 	if (level)
@@ -66,11 +68,22 @@ uint64_t ptab_leaf(enum p2m_format f, mfn_t m, enum p2m_type t, unsigned level)
 	return e | (f == P2M_FORMAT_EPT ? ept_leaf(t, level) : npt_leaf(t, level));
 }
 
+bool ptab_dirty(enum p2m_format f, uint64_t e)
+{
+	return e & (f == P2M_FORMAT_EPT ? EPT_D : NPT_D);
+}
+
+/* Populate on demand takes pages away that nobody can write any more: it wants them protected. */
+enum p2m_type ptab_clean_type(const struct p2m *p, unsigned level)
+{
+	return p->dirty_flags && !p->pod_used && !level ? P2M_RAM_TRACKED : P2M_RAM_LOGDIRTY;
+}
+
 static uint64_t table_entry(enum p2m_format f, uint64_t *table)
 {
 	uint64_t e = port_direct_mfn(table).n << PAGE_SHIFT;
 
-	return e | (f == P2M_FORMAT_EPT ? EPT_R | EPT_W | EPT_X : NPT_P | NPT_W | NPT_U | NPT_A);
+	return e | (f == P2M_FORMAT_EPT ? EPT_R | EPT_W | EPT_X | EPT_A : NPT_P | NPT_W | NPT_U | NPT_A);
 }
 
 uint64_t *ptab_table(uint64_t e)
@@ -143,6 +156,7 @@ uint64_t *ptab_find(struct p2m *p, uint64_t gfn, unsigned *level)
 /* A table of the level below that maps what the entry e of that level maps. */
 static uint64_t *table_for(struct domain *d, uint64_t e, unsigned level)
 {
+	enum p2m_type t = ptab_type(e) == P2M_RAM_LOGDIRTY ? ptab_clean_type(&d->p2m, level - 1) : ptab_type(e);
 	uint64_t *table = ptab_new(d);
 
 	if (!table || !e)
@@ -150,7 +164,7 @@ static uint64_t *table_for(struct domain *d, uint64_t e, unsigned level)
 	for (uint64_t i = 0; i < PTAB_ENTRIES; i++) {
 		mfn_t m = MFN(ptab_mfn(e).n + i * ptab_span(level - 1));
 
-		table[i] = ptab_leaf(d->p2m.format, m, ptab_type(e), level - 1);
+		table[i] = ptab_leaf(d->p2m.format, m, t, level - 1);
 	}
 	return table;
 }

@@ -40,24 +40,34 @@ static inline void ptab_set(uint64_t *e, uint64_t value)
 	__atomic_store_n(e, value, __ATOMIC_RELEASE);
 }
 
+/* Does a write to it want to be noted for log-dirty? */
+static inline bool ptab_logged(enum p2m_type t)
+{
+	return t == P2M_RAM_LOGDIRTY || t == P2M_RAM_TRACKED;
+}
+
 /* May the guest write, or fetch instructions from, memory of this type? */
 static inline bool ptab_writable(enum p2m_type t)
 {
-	return t == P2M_RAM_RW || t == P2M_MMIO || t == P2M_FOREIGN || t == P2M_GRANT_RW || t == P2M_SHARED;
+	return t == P2M_RAM_RW || t == P2M_RAM_TRACKED || t == P2M_MMIO || t == P2M_FOREIGN || t == P2M_GRANT_RW ||
+	       t == P2M_SHARED;
 }
 
 static inline bool ptab_executable(enum p2m_type t)
 {
-	return t == P2M_RAM_RW || t == P2M_RAM_RO || t == P2M_RAM_LOGDIRTY || t == P2M_MMIO;
+	return t == P2M_RAM_RW || t == P2M_RAM_RO || ptab_logged(t) || t == P2M_MMIO;
 }
 
 static inline bool ptab_is_ram(enum p2m_type t)
 {
-	return t == P2M_RAM_RW || t == P2M_RAM_RO || t == P2M_RAM_LOGDIRTY;
+	return t == P2M_RAM_RW || t == P2M_RAM_RO || ptab_logged(t);
 }
 
-/* A leaf of that level; m is ignored for P2M_POD. */
+/* A leaf of that level, its dirty flag set unless P2M_RAM_TRACKED; m is ignored for P2M_POD. */
 uint64_t ptab_leaf(enum p2m_format f, mfn_t m, enum p2m_type t, unsigned level);
+bool ptab_dirty(enum p2m_format f, uint64_t e); /* the CPU wrote through that leaf of type P2M_RAM_TRACKED */
+/* What clean RAM is at that level: a larger leaf is write-protected, to be made into 4 KiB ones by the first write. */
+enum p2m_type ptab_clean_type(const struct p2m *p, unsigned level);
 /* The entry that decides about gfn (< PTAB_GFNS): a leaf or nothing, and its level. */
 uint64_t *ptab_find(struct p2m *p, uint64_t gfn, unsigned *level);
 /* The entry of exactly that level for gfn; makes tables and splits larger leaves on the way. NULL: out of memory. */

@@ -147,6 +147,7 @@ static uint64_t page_info(struct domain *d, uint64_t gfn)
 	case P2M_RAM_RW:
 	case P2M_RAM_RO:
 	case P2M_RAM_LOGDIRTY:
+	case P2M_RAM_TRACKED:
 	case P2M_POD:
 		return XEN_DOMCTL_PFINFO_NOTAB;
 	default:

@@ -225,6 +225,7 @@ static uint16_t mem_type(enum p2m_type t)
 	switch (t) {
 	case P2M_RAM_RW:
 	case P2M_RAM_LOGDIRTY:
+	case P2M_RAM_TRACKED:
 	case P2M_POD:
 	case P2M_SHARED:
 	case P2M_FOREIGN:

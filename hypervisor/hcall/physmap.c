@@ -320,6 +320,7 @@ long physmap_remove(struct hcall *h, gva_t arg)
 	case P2M_RAM_RW:
 	case P2M_RAM_RO:
 	case P2M_RAM_LOGDIRTY:
+	case P2M_RAM_TRACKED:
 		ret = p2m_release(d, GFN(x.gpfn));
 		guest_tlb_sync(d);
 		break;

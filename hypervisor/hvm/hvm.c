@@ -500,6 +500,11 @@ bool guest_uses_ept(void)
 	return vendor_vmx;
 }
 
+bool guest_dirty_flags(void)
+{
+	return vendor_dirty_flags;
+}
+
 void guest_dump(struct vcpu *v)
 {
 	vendor_dump(v);

@@ -65,7 +65,8 @@ int svm_init(void)
 		return -ENODEV;
 	}
 	vendor_tsc_rate_max = svm_features.tsc_rate ? 0xffull << 32 : 0;
-	vendor_xsaves = true; /* no control of SVM's: what the CPU has */
+	vendor_xsaves = true;				    /* no control of SVM's: what the CPU has */
+	vendor_dirty_flags = vendor_may_use("dirty-flags"); /* these page tables have them always */
 	log_info("SVM: nested paging, %u ASIDs%s%s%s%s%s%s", svm_features.asids,
 		 svm_features.nrips ? ", NRIP save" : "", svm_features.decode_assists ? ", decode assists" : "",
 		 svm_features.pause_filter ? ", pause filter" : "", svm_features.flush_by_asid ? ", flush by ASID" : "",

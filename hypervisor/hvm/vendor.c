@@ -5,7 +5,7 @@
 #include "lib/lib.h"
 #include "port/cpu.h"
 
-bool vendor_vmx, vendor_xsaves;
+bool vendor_vmx, vendor_xsaves, vendor_dirty_flags;
 uint64_t vendor_tsc_rate_max;
 static const char *switched_off = "";
 
@@ -29,7 +29,7 @@ bool vendor_may_use(const char *feature)
 static void check_names(const char *off)
 {
 	static const char all[] =
-		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves";
+		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves,dirty-flags";
 	const char *word;
 	size_t n;
 

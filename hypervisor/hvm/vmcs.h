@@ -152,6 +152,7 @@ enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR,
 #define EPT_CAP_2M	    BIT(16)
 #define EPT_CAP_1G	    BIT(17)
 #define EPT_CAP_INVEPT	    BIT(20)
+#define EPT_CAP_FLAGS	    BIT(21) /* accessed and dirty */
 #define EPT_CAP_INVEPT_ONE  BIT(25)
 #define EPT_CAP_INVEPT_ALL  BIT(26)
 #define EPT_CAP_INVVPID	    BIT(32)
@@ -159,6 +160,7 @@ enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR,
 
 #define EPTP_WB	   6ull
 #define EPTP_WALK4 (3ull << 3)
+#define EPTP_FLAGS BIT(6)
 
 /* Exit reasons (appendix C); bit 31: the entry itself failed. */
 enum vmx_reason {

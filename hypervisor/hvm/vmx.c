@@ -347,6 +347,11 @@ void vmx_set(struct vcpu *v, enum hvm_reg r, uint64_t value)
 
 /* --- life --- */
 
+static uint64_t eptp(struct vcpu *v)
+{
+	return v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB | (vendor_dirty_flags ? EPTP_FLAGS : 0);
+}
+
 static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 {
 	const struct hvm_domain *hd = v->domain->hvm;
@@ -371,7 +376,7 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	port_vmwrite(VMCS_IO_BITMAP_A, io);
 	port_vmwrite(VMCS_IO_BITMAP_B, io + PAGE_SIZE);
 	port_vmwrite(VMCS_MSR_BITMAP, port_direct_mfn(hd->msr_bitmap).n << PAGE_SHIFT);
-	port_vmwrite(VMCS_EPTP, v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB);
+	port_vmwrite(VMCS_EPTP, eptp(v));
 	port_vmwrite(VMCS_TSC_OFFSET, 0);
 	port_vmwrite(VMCS_CR0_MASK, ~(uint64_t)CR0_TS);
 	port_vmwrite(VMCS_CR4_MASK, ~0ull);
@@ -539,8 +544,7 @@ static void flush(struct vcpu *v, struct vmx_vcpu *s)
 	struct tlb_flush f = tlb_enter(&vpids[cpu], cpu, &s->tlb);
 
 	if (unlikely(f.nested))
-		port_invept(vmx_caps.ept & EPT_CAP_INVEPT_ONE ? 1 : 2,
-			    v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB);
+		port_invept(vmx_caps.ept & EPT_CAP_INVEPT_ONE ? 1 : 2, eptp(v));
 	if (!(vmx_caps.secondary & SECONDARY_VPID))
 		return; /* each entry and exit flushes all that is not nested */
 	if (unlikely(f.all))

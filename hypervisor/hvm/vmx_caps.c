@@ -190,10 +190,11 @@ int vmx_init(void)
 	vmx_caps.revision = (uint32_t)basic & 0x7fffffff;
 	vmx_caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	vmx_caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
+	vendor_dirty_flags = vmx_caps.ept & EPT_CAP_FLAGS && vendor_may_use("dirty-flags");
 	vendor_xsaves = vmx_caps.secondary & SECONDARY_XSAVES;
 	vendor_tsc_rate_max = vmx_caps.secondary & SECONDARY_TSC_SCALING ? (1ull << 48) - 1 : 0;
-	log_info("VMX: EPT%s, unrestricted guest%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
-		 vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
+	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
+		 vendor_dirty_flags ? ", dirty flags" : "", vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
 		 vmx_caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 vmx_caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
 		 vmx_caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "", vendor_xsaves ? ", XSAVES" : "",

@@ -20,7 +20,7 @@ for word in "$@"; do
 done
 
 # Kernels that one CPU is enough for. On amd without insn: Bochs' SVM leaves DR6 as it was when #DB exits (APM 15.12.2 wants the cause).
-all=(version events fifo timers clock grants memory calls control hostile insn lapic msr user abi32 storm tools schedctl topology scaled@domU)
+all=(version events fifo timers clock grants memory calls control hostile insn lapic msr user abi32 storm tools schedctl topology scaled@domU dirty@domU)
 declare -A chosen=(
 	[intel]="${all[*]} smp debian stack"
 	[intel-new]='spec events timers hostile'
@@ -58,7 +58,7 @@ boot() {
 # kernel CPU NAME [plain]: one guest kernel as dom0 (NAME@domU: as a domain that the kernel launch starts); plain: without the
 # CPU's optional features.
 kernel() {
-	local cpus args=${3:+virt-off=vpid,ple,xsaves,tsc-scaling,nrips,pause-filter} line n=${2%@domU} first=$2 with= words
+	local cpus args=${3:+virt-off=vpid,ple,xsaves,tsc-scaling,dirty-flags,nrips,pause-filter} line n=${2%@domU} first=$2 with= words
 	[ "$2" = "$n" ] || { first=launch args+=" guest_loglvl=all" with=$BUILD/test/guest/$n.elf; words=$(sed -n 's|^// launch: ||p' "$guest/$n.c"); }
 	cpus=$(sed -n 's|^// cpus: ||p' "$guest/$n.c")
 	[ "$2" != smp ] || cpus=2 # four would take turns for minutes
@@ -153,7 +153,7 @@ for cpu in "${cpus[@]}"; do
 		*)
 			[ -f "$guest/${name%@domU}.c" ] || die "no test $name"
 			kernel "$cpu" "$name"
-			case $cpu-$name in intel-memory | intel-insn | amd-memory) kernel "$cpu" "$name" plain ;; esac
+			case $cpu-$name in intel-memory | intel-insn | intel-dirty@domU | amd-memory) kernel "$cpu" "$name" plain ;; esac
 			;;
 		esac
 	done

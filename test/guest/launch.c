@@ -2,6 +2,7 @@
 /*
  * A tool stack in one file: builds a PVH domain from the first module (another test kernel), lets it run to its end and
  * destroys it. Run by the rig as `NAME@domU`; the domain prints through port 0xe9. vcpus=N on the command line: that many.
+ * copy=N: keeps a copy of the N pages from COPY_PAGE on as migration does, by what log-dirty says, while the domain runs.
  *
  * Owns: the domain it builds. Sources: public headers domctl.h, memory.h, hvm/save.h, arch-x86/hvm/start_info.h.
  */
@@ -14,6 +15,7 @@
 const char guest_name[] = "launch";
 
 #define RAM_PAGES  12288U  /* 48 MiB: the kernels take memory from 24 MiB on */
+#define COPY_PAGE  0x2800UL /* known to dirty.c */
 #define START_PAGE 0x100UL /* start record, command line, map and a root pointer for ACPI in one page */
 #define WINDOW	   16U
 #define CHUNK	   512U
@@ -64,8 +66,8 @@ static bool create(void)
 	return ok;
 }
 
-/* Writes into the domain's memory through a window of foreign pages. */
-static bool put(unsigned long at, const void *data, size_t n)
+/* Has the domain's pages from gfn on in the window. */
+static bool window_open(unsigned long gfn, unsigned int pages)
 {
 	xen_ulong_t idx[WINDOW];
 	xen_pfn_t here[WINDOW];
@@ -75,12 +77,11 @@ static bool put(unsigned long at, const void *data, size_t n)
 		.space = XENMAPSPACE_gmfn_foreign,
 		.u.foreign_domid = peer_domid,
 	};
-	size_t off = at % PAGE_SIZE, part = n < (WINDOW - 1) * PAGE_SIZE ? n : (WINDOW - 1) * PAGE_SIZE;
 	bool ok = true;
 
-	b.size = (uint16_t)((off + part + PAGE_SIZE - 1) / PAGE_SIZE);
+	b.size = (uint16_t)pages;
 	for (unsigned int i = 0; i < b.size; i++) {
-		idx[i] = at / PAGE_SIZE + i;
+		idx[i] = gfn + i;
 		here[i] = (unsigned long)window / PAGE_SIZE + i;
 	}
 	set_xen_guest_handle(b.idxs, idx);
@@ -90,14 +91,34 @@ static bool put(unsigned long at, const void *data, size_t n)
 		return false;
 	for (unsigned int i = 0; i < b.size; i++)
 		ok &= CHECK_EQ("each of them", errs[i], 0);
-	if (ok)
-		memcpy(window + off, data, part);
-	for (unsigned int i = 0; i < b.size; i++) {
-		struct xen_remove_from_physmap x = {.domid = DOMID_SELF, .gpfn = here[i]};
+	return ok;
+}
+
+static bool window_close(unsigned int pages)
+{
+	bool ok = true;
+
+	for (unsigned int i = 0; i < pages; i++) {
+		struct xen_remove_from_physmap x = {
+			.domid = DOMID_SELF,
+			.gpfn = (unsigned long)window / PAGE_SIZE + i,
+		};
 
 		ok &= CHECK_EQ("unmap it", hc_memory(XENMEM_remove_from_physmap, &x), 0);
 	}
-	return ok && (part == n || put(at + part, (const char *)data + part, n - part));
+	return ok;
+}
+
+/* Writes into the domain's memory. */
+static bool put(unsigned long at, const void *data, size_t n)
+{
+	size_t off = at % PAGE_SIZE, part = n < (WINDOW - 1) * PAGE_SIZE ? n : (WINDOW - 1) * PAGE_SIZE;
+	unsigned int pages = (unsigned int)((off + part + PAGE_SIZE - 1) / PAGE_SIZE);
+	bool ok = window_open(at / PAGE_SIZE, pages);
+
+	if (ok)
+		memcpy(window + off, data, part);
+	return window_close(pages) && ok && (part == n || put(at + part, (const char *)data + part, n - part));
 }
 
 /* Loads the segments of a 32- or 64-bit ELF at their physical addresses; 0, or the entry address. */
@@ -197,6 +218,54 @@ static bool registers(unsigned long entry)
 	return CHECK_EQ("sethvmcontext", peer_domctl(XEN_DOMCTL_sethvmcontext, &op), 0);
 }
 
+static char *copy;
+static unsigned int copy_pages, copied;
+static uint8_t dirty[RAM_PAGES / 8];
+
+static bool log_dirty(uint32_t what)
+{
+	struct xen_domctl op = {.u.shadow_op = {.op = what, .pages = RAM_PAGES}};
+
+	set_xen_guest_handle(op.u.shadow_op.dirty_bitmap, dirty);
+	return CHECK_EQ("log-dirty", peer_domctl(XEN_DOMCTL_shadow_op, &op), 0);
+}
+
+/* Each page is compared with (all), or put into, the copy. */
+static bool copy_page(unsigned int i, bool all)
+{
+	bool ok = window_open(COPY_PAGE + i, 1);
+
+	if (ok && all)
+		ok = CHECK("the copy is the same", !memcmp(copy + i * PAGE_SIZE, window, PAGE_SIZE));
+	else if (ok)
+		memcpy(copy + i * PAGE_SIZE, window, PAGE_SIZE);
+	copied++;
+	return window_close(1) && ok;
+}
+
+static bool copy_round(void)
+{
+	bool ok = log_dirty(XEN_DOMCTL_SHADOW_OP_CLEAN);
+
+	for (unsigned int i = 0; ok && i < copy_pages; i++)
+		if (dirty[(COPY_PAGE + i) / 8] >> (COPY_PAGE + i) % 8 & 1)
+			ok = copy_page(i, false);
+	return ok;
+}
+
+/* The domain has ended: once more what was written since, then all of it must be there. */
+static void copy_check(void)
+{
+	bool ok = copy_round();
+
+	print("copied %u pages of %u\n", copied, copy_pages);
+	CHECK("it wrote", copied > copy_pages);
+	copied = 0;
+	CHECK("the next round finds nothing to copy", copy_round() && copied == 0);
+	for (unsigned int i = 0; ok && i < copy_pages; i++)
+		ok = copy_page(i, true);
+}
+
 static void nap(void)
 {
 	struct sched_poll p = {.timeout = event_now() + 1000000};
@@ -210,14 +279,25 @@ static void run(void)
 	uint64_t end = event_now() + 60000000000UL;
 	uint32_t flags = 0;
 
+	copy_pages = (unsigned int)guest_number("copy", 0);
+	copy = guest_pages(copy_pages);
+	if (copy_pages && !log_dirty(XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY))
+		return;
+	for (unsigned int i = 0; i < copy_pages; i++)
+		copy_page(i, false);
+	copied = 0;
 	CHECK_EQ("unpause", peer_domctl(XEN_DOMCTL_unpausedomain, &op), 0);
 	while (!(flags & XEN_DOMINF_shutdown) && event_now() < end) {
 		nap();
+		if (copy_pages && !copy_round())
+			return;
 		if (!CHECK_EQ("getdomaininfo", peer_domctl(XEN_DOMCTL_getdomaininfo, &op), 0))
 			return;
 		flags = op.u.getdomaininfo.flags;
 	}
 	CHECK("the domain came to its end", flags & XEN_DOMINF_shutdown);
+	if (copy_pages)
+		copy_check();
 	CHECK_EQ("by powering off", flags >> XEN_DOMINF_shutdownshift & XEN_DOMINF_shutdownmask, SHUTDOWN_poweroff);
 }
 

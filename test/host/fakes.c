@@ -468,7 +468,7 @@ WEAK void svm_switch_in(struct vcpu *v)
 }
 
 WEAK uint64_t vendor_tsc_rate_max;
-WEAK bool vendor_xsaves;
+WEAK bool vendor_xsaves, vendor_dirty_flags;
 
 WEAK void vmx_switch_in(struct vcpu *v, bool held)
 {
@@ -485,4 +485,9 @@ WEAK void hvm_redeliver(struct vcpu *v, uint64_t interrupted)
 WEAK bool guest_uses_ept(void)
 {
 	return false;
+}
+
+WEAK bool guest_dirty_flags(void)
+{
+	return true;
 }

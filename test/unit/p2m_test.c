@@ -124,7 +124,9 @@ static void test_npt_bits(void **state)
 	assert_int_equal(ptab_leaf(P2M_FORMAT_NPT, MFN(1), P2M_MMIO, 0) & 0x18, 0x18);
 	assert_int_equal(ptab_leaf(P2M_FORMAT_NPT, MFN(512), P2M_RAM_RW, 1) & 0x80, 0x80);
 	assert_int_equal(ptab_leaf(P2M_FORMAT_NPT, MFN(512), P2M_POD, 1) & 1, 0);
-	assert_int_equal(ptab_leaf(P2M_FORMAT_EPT, MFN(1), P2M_RAM_RW, 0) & 0xfff, 0x37);
+	assert_int_equal(ptab_leaf(P2M_FORMAT_EPT, MFN(1), P2M_RAM_RW, 0) & 0xfff, 0x337);
+	assert_int_equal(ptab_leaf(P2M_FORMAT_EPT, MFN(1), P2M_RAM_TRACKED, 0) & 0xfff, 0x137);
+	assert_int_equal(ptab_leaf(P2M_FORMAT_NPT, MFN(1), P2M_RAM_TRACKED, 0) & 0xfff, 0x27);
 	assert_int_equal(ptab_leaf(P2M_FORMAT_EPT, MFN(1), P2M_GRANT_RO, 0) & 7, 1);
 	assert_int_equal(ptab_leaf(P2M_FORMAT_EPT, MFN(1), P2M_MMIO, 0) & 0x38, 0);
 }

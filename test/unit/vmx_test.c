@@ -332,7 +332,7 @@ static void test_a_missing_control_is_refused(void **state)
 static void test_optional_controls(void **state)
 {
 	assert_true(vmx_caps.secondary & SECONDARY_XSAVES);
-	assert_true(vendor_xsaves && vendor_tsc_rate_max >= 0xffull << 32);
+	assert_true(vendor_xsaves && vendor_dirty_flags && vendor_tsc_rate_max >= 0xffull << 32);
 	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
 	assert_int_equal(port_vmread(VMCS_XSS_EXITING), 0);
 	vmx_set_tsc_rate(v, 5ull << 31);
