@@ -29,7 +29,7 @@ bool vendor_may_use(const char *feature)
 static void check_names(const char *off)
 {
 	static const char all[] =
-		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves,dirty-flags";
+		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves,dirty-flags,preemption-timer";
 	const char *word;
 	size_t n;
 

@@ -53,6 +53,7 @@ enum vmcs_field {
 	VMCS_BLOCKING = 0x4824,
 	VMCS_ACTIVITY = 0x4826,
 	VMCS_GUEST_SYSENTER_CS = 0x482a,
+	VMCS_TIMER = 0x482e,
 	VMCS_HOST_SYSENTER_CS = 0x4c00,
 	VMCS_CR0_MASK = 0x6000,
 	VMCS_CR4_MASK = 0x6002,
@@ -94,6 +95,7 @@ enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR,
 #define MSR_VMX_PRIMARY	  0x482u
 #define MSR_VMX_EXIT	  0x483u
 #define MSR_VMX_ENTRY	  0x484u
+#define MSR_VMX_MISC	  0x485u
 #define MSR_VMX_SECONDARY 0x48bu
 #define MSR_VMX_EPT_VPID  0x48cu
 #define MSR_VMX_TRUE_PIN  0x48du /* primary, exit, entry follow, when MSR_VMX_BASIC bit 55 is set */
@@ -101,6 +103,7 @@ enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR,
 #define PIN_INTERRUPT	 BIT(0)
 #define PIN_NMI		 BIT(3)
 #define PIN_VIRTUAL_NMIS BIT(5)
+#define PIN_TIMER	 BIT(6)
 
 #define PRIMARY_INTERRUPT_WINDOW BIT(2)
 #define PRIMARY_TSC_OFFSET	 BIT(3)
@@ -190,6 +193,7 @@ enum vmx_reason {
 	VMX_EPT_VIOLATION = 48,
 	VMX_INVEPT = 50,
 	VMX_RDTSCP = 51,
+	VMX_TIMER = 52,
 	VMX_INVVPID = 53,
 	VMX_WBINVD = 54,
 	VMX_XSETBV = 55,

@@ -552,6 +552,16 @@ static void flush(struct vcpu *v, struct vmx_vcpu *s)
 	port_vmwrite(VMCS_VPID, s->tlb.id);
 }
 
+/* The stay ends when this CPU's timer is due, without an interrupt. */
+static void limit_stay(void)
+{
+	uint64_t ticks = port_timer_left();
+
+	if (ticks)
+		ticks = MIN(ticks >> vmx_caps.timer_shift, 0xfffffffeull) + 1; /* late by a step at most */
+	port_vmwrite(VMCS_TIMER, ticks);
+}
+
 /* PAE paging takes its four top entries out of the VMCS; a guest that switches it on by an exit expects them loaded. */
 static void load_pdptes(struct vcpu *v, struct vmx_vcpu *s)
 {
@@ -673,6 +683,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 		load_pdptes(v, s);
 	flush(v, s);
 	offer_interrupt(v, s);
+	if (vmx_caps.pin & PIN_TIMER)
+		limit_stay();
 
 	entered = port_vmx_enter(&v->regs.rax, s->launched);
 	s->launched = s->launched || entered;

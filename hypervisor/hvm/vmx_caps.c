@@ -9,6 +9,7 @@
 #include "hvm/vmcs.h"
 #include "lib/lib.h"
 #include "port/cpu.h"
+#include "port/machine.h"
 
 struct vmx_caps vmx_caps;
 
@@ -136,8 +137,7 @@ static void say_unused(void)
 
 	port_rdmsr(MSR_VMX_PIN, &pin);
 	port_rdmsr(MSR_VMX_SECONDARY, &cap);
-	n += (size_t)lib_snprintf(line, sizeof(line), "%s%s", pin >> 32 & BIT(6) ? " preemption timer" : "",
-				  pin >> 32 & BIT(7) ? " posted interrupts" : "");
+	n += (size_t)lib_snprintf(line, sizeof(line), "%s", pin >> 32 & BIT(7) ? " posted interrupts" : "");
 	for (const struct control *c = secondary; c->name; c++)
 		if (cap >> 32 & c->bit)
 			n += (size_t)lib_snprintf(line + n, sizeof(line) - n, "%s", c->name);
@@ -145,12 +145,30 @@ static void say_unused(void)
 		log_info("  there, but not used:%s", line);
 }
 
+/* Not so on Nehalem's and Westmere's models: its rate is wrong there (errata AAK139, BA86 and their like). */
+static bool timer_counts_right(void)
+{
+	static const uint8_t wrong[] = { 0x1a, 0x1e, 0x1f, 0x25, 0x2c, 0x2e, 0x2f };
+	uint32_t r[4];
+
+	port_cpuid(1, 0, r);
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		if ((r[0] >> 8 & 15) == 6 && ((r[0] >> 4 & 15) | (r[0] >> 12 & 0xf0)) == wrong[i])
+			return false;
+	return true;
+}
+
+static uint32_t optional_pin(void)
+{
+	return vendor_may_use("preemption-timer") && timer_counts_right() ? PIN_TIMER : 0;
+}
+
 static bool negotiate_all(uint64_t basic)
 {
 	bool exact = basic & BIT(55);
 	uint32_t first = exact ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
 
-	return negotiate(first, pin_controls, 0, &vmx_caps.pin) &&
+	return negotiate(first, pin_controls, optional_pin(), &vmx_caps.pin) &&
 	       negotiate(first + 1, primary_controls, 0, &vmx_caps.primary) &&
 	       negotiate(first + 2, exit_controls, 0, &vmx_caps.exit) &&
 	       negotiate(first + 3, entry_controls, 0, &vmx_caps.entry) && refuse_unwanted() &&
@@ -183,22 +201,26 @@ static bool ept_fits(void)
 
 int vmx_init(void)
 {
-	uint64_t basic = 0;
+	uint64_t basic = 0, misc = 0;
 
 	if (!port_rdmsr(MSR_VMX_BASIC, &basic) || !negotiate_all(basic) || !ept_fits())
 		return -ENODEV;
+	port_rdmsr(MSR_VMX_MISC, &misc);
+	vmx_caps.timer_shift = misc & 31;
+	if (vmx_caps.pin & PIN_TIMER)
+		port_timer_defer();
 	vmx_caps.revision = (uint32_t)basic & 0x7fffffff;
 	vmx_caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	vmx_caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
 	vendor_dirty_flags = vmx_caps.ept & EPT_CAP_FLAGS && vendor_may_use("dirty-flags");
 	vendor_xsaves = vmx_caps.secondary & SECONDARY_XSAVES;
 	vendor_tsc_rate_max = vmx_caps.secondary & SECONDARY_TSC_SCALING ? (1ull << 48) - 1 : 0;
-	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
+	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
 		 vendor_dirty_flags ? ", dirty flags" : "", vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
 		 vmx_caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 vmx_caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
 		 vmx_caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "", vendor_xsaves ? ", XSAVES" : "",
-		 vendor_tsc_rate_max ? ", TSC scaling" : "");
+		 vendor_tsc_rate_max ? ", TSC scaling" : "", vmx_caps.pin & PIN_TIMER ? ", preemption timer" : "");
 	say_unused();
 	return 0;
 }

@@ -7,6 +7,7 @@
 struct vmx_caps {
 	uint32_t revision;			       /* of the VMCS's format */
 	uint32_t pin, primary, secondary, exit, entry; /* controls that every VMCS starts with */
+	unsigned timer_shift;			       /* the preemption timer counts once in 2^this ticks of the TSC */
 	uint64_t ept; /* IA32_VMX_EPT_VPID_CAP; the same on all CPUs (vmx_cpu_init() checks) */
 };
 extern struct vmx_caps vmx_caps;

@@ -82,6 +82,7 @@ static enum exit_kind simple_kind(uint32_t reason)
 		return EXIT_UD;
 	switch (reason) {
 	case VMX_INTERRUPT:
+	case VMX_TIMER: /* port_poll() sees that it is due */
 		return EXIT_INTERRUPT;
 	case VMX_TRIPLE_FAULT:
 		return EXIT_SHUTDOWN;

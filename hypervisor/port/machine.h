@@ -49,7 +49,13 @@ void port_tsc_scale(uint32_t *mul, int8_t *shift); /* pvclock factors: ns = ((ts
 uint64_t port_tsc_to_ns(uint64_t tsc);		   /* port_now() at that TSC value */
 uint64_t port_ns_to_tsc(uint64_t ns);
 void port_timer_arm(uint64_t deadline); /* ns as port_now(); this CPU's timer; ~0 = never; past = at once */
-uint64_t port_rtc_seconds(void);	/* wall clock, seconds since 1970, read from the CMOS clock */
+/*
+ * Boot CPU, once: who enters a guest sees to it that the stay ends after port_timer_left() ticks of the TSC (0: it is due; ~0:
+ * never). The machine's timer then ends port_idle() only, and port_poll() finds out by itself that the deadline has passed.
+ */
+void port_timer_defer(void);
+uint64_t port_timer_left(void);
+uint64_t port_rtc_seconds(void); /* wall clock, seconds since 1970, read from the CMOS clock */
 
 /*
  * --- memory of the hypervisor ---

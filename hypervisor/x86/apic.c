@@ -3,6 +3,7 @@
  * else the memory-mapped registers. Source: Intel SDM vol. 3, ch. 11; APM vol. 2, ch. 16. No locks: a CPU writes its own.
  */
 #include "lib/lib.h"
+#include "port/upcall.h"
 #include "x86/cpu.h"
 #include "x86/x86.h"
 
@@ -37,6 +38,7 @@
 static bool x2apic;
 static volatile uint32_t *regs; /* xAPIC only */
 static uint64_t timer_mul;	/* timer ticks per ns, 32.32; unused with the TSC deadline */
+static bool timer_deferred;	/* port_timer_defer() */
 
 static uint32_t apic_read(unsigned reg)
 {
@@ -171,7 +173,7 @@ void apic_timer_set_khz(uint64_t khz)
 	timer_mul = (khz << 32) / 1000000;
 }
 
-void port_timer_arm(uint64_t deadline)
+static void start_timer(uint64_t deadline)
 {
 	uint64_t now, ticks;
 
@@ -186,4 +188,48 @@ void port_timer_arm(uint64_t deadline)
 	now = port_now();
 	ticks = deadline > now ? (uint64_t)(((unsigned __int128)(deadline - now) * timer_mul) >> 32) + 1 : 1;
 	apic_write(APIC_TIMER_INIT, (uint32_t)MIN(ticks, 0xffffffffull));
+}
+
+void port_timer_arm(uint64_t deadline)
+{
+	struct cpu *c = cpu_this();
+
+	if (!timer_deferred) {
+		start_timer(deadline);
+		return;
+	}
+	c->deadline = deadline;
+	c->deadline_tsc = deadline == ~0ull ? ~0ull : port_ns_to_tsc(deadline);
+}
+
+void port_timer_defer(void)
+{
+	timer_deferred = true; /* what was armed before is due at once: 0 */
+}
+
+uint64_t port_timer_left(void)
+{
+	uint64_t deadline = cpu_this()->deadline_tsc, now = x86_rdtsc();
+
+	if (deadline == ~0ull)
+		return ~0ull;
+	return deadline > now ? deadline - now : 0;
+}
+
+void apic_timer_idle(void)
+{
+	if (timer_deferred)
+		start_timer(cpu_this()->deadline);
+}
+
+void apic_timer_poll(void)
+{
+	if (timer_deferred && !port_timer_left())
+		apic_timer_fired();
+}
+
+void apic_timer_fired(void)
+{
+	cpu_this()->deadline = cpu_this()->deadline_tsc = ~0ull;
+	upcall_timer();
 }

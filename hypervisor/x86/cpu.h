@@ -26,6 +26,8 @@ struct cpu { /* at CPU_AREA + id * 64 KiB; written by its own CPU only, except w
 	uint64_t *window;   /* PORT_WINDOWS page-table entries */
 	uint64_t xcr0;	    /* what the register holds */
 	bool online;	    /* read by the boot CPU */
+	uint64_t deadline;  /* of its timer while that is deferred, ns; ~0: none */
+	uint64_t deadline_tsc;
 	uint64_t gdt[5];
 	struct tss tss;
 };
@@ -84,6 +86,9 @@ bool apic_timer_needs_calibration(void);
 void apic_timer_start_count(void);
 uint32_t apic_timer_elapsed(void);
 void apic_timer_set_khz(uint64_t khz);
+void apic_timer_idle(void); /* before this CPU idles: a deadline that is deferred gets its interrupt */
+void apic_timer_poll(void); /* the same as its interrupt when a deferred deadline has passed */
+void apic_timer_fired(void);
 
 /* ioapic.c */
 void ioapic_init(void);

@@ -214,7 +214,7 @@ void trap_interrupt(unsigned vector)
 		return;
 	if (vector == VECTOR_TIMER) {
 		apic_eoi();
-		upcall_timer();
+		apic_timer_fired();
 		return;
 	}
 	if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST) {
@@ -230,12 +230,14 @@ void trap_interrupt(unsigned vector)
 void port_poll(void)
 {
 	__asm__ volatile("sti; nop; cli" : : : INTERRUPT_CLOBBERS);
+	apic_timer_poll();
 	paging_flush_check();
 }
 
 void port_idle(void)
 {
 	paging_idle_enter();
+	apic_timer_idle();
 	__asm__ volatile("sti; hlt; cli" : : : INTERRUPT_CLOBBERS);
 	paging_flush_check();
 }

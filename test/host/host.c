@@ -282,6 +282,22 @@ __attribute__((weak)) void port_timer_arm(uint64_t deadline)
 	host_timer_deadline = deadline;
 }
 
+bool host_timer_deferred;
+
+void port_timer_defer(void)
+{
+	host_timer_deferred = true;
+}
+
+uint64_t port_timer_left(void)
+{
+	uint64_t now = port_tsc();
+
+	if (host_timer_deadline == ~0ull)
+		return ~0ull;
+	return host_timer_deadline > now ? host_timer_deadline - now : 0;
+}
+
 uint64_t port_rtc_seconds(void)
 {
 	return 1700000000;

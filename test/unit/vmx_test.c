@@ -158,6 +158,10 @@ bool port_rdmsr(uint32_t msr, uint64_t *value)
 	}
 	if (msr < 0x480 || msr > 0x490)
 		return false;
+	if (msr == MSR_VMX_MISC) {
+		*value = 5;
+		return true;
+	}
 	*value = msr == MSR_VMX_BASIC ? 0x12 | BIT(55) : msr == MSR_VMX_EPT_VPID ? ~missing[msr] : ~missing[msr] << 32;
 	return true;
 }
@@ -329,6 +333,40 @@ static void test_a_missing_control_is_refused(void **state)
 	assert_int_equal(vmx_init(), 0);
 }
 
+/* A stay lasts until the CPU's timer is due, not less, and at most one step of the preemption timer longer. */
+static void test_timer(void **state)
+{
+	struct exit e;
+
+	assert_true(host_timer_deferred && vmx_caps.pin & PIN_TIMER);
+	for (uint64_t left = 0; left < 200; left += 7) {
+		host_timer_deadline = host_ns + left;
+		vmx_run(v, &e);
+		assert_true((port_vmread(VMCS_TIMER) << 5) >= left);
+		assert_true((port_vmread(VMCS_TIMER) << 5) <= left + 32);
+		assert_true(left || !port_vmread(VMCS_TIMER));
+	}
+	host_timer_deadline = host_ns++;
+	vmx_run(v, &e);
+	assert_int_equal(port_vmread(VMCS_TIMER), 0);
+	host_timer_deadline = host_ns + BIT(40);
+	vmx_run(v, &e);
+	assert_int_equal(port_vmread(VMCS_TIMER), 0xffffffff);
+	host_timer_deadline = ~0ull;
+	for (vmx_caps.timer_shift = 0; vmx_caps.timer_shift < 32; vmx_caps.timer_shift++) {
+		vmx_run(v, &e);
+		assert_int_equal(port_vmread(VMCS_TIMER), 0xffffffff);
+	}
+	leaves = (struct vmx_report){ .reason = VMX_TIMER };
+	vmx_run(v, &e);
+	assert_int_equal(e.kind, EXIT_INTERRUPT);
+	missing[MSR_VMX_TRUE_PIN] = PIN_TIMER;
+	assert_int_equal(vmx_init(), 0);
+	port_vmwrite(VMCS_TIMER, 77);
+	vmx_run(v, &e);
+	assert_int_equal(port_vmread(VMCS_TIMER), 77);
+}
+
 static void test_optional_controls(void **state)
 {
 	assert_true(vmx_caps.secondary & SECONDARY_XSAVES);
@@ -404,7 +442,8 @@ static void test_events(void **state)
 	assert_int_equal(injected, EVENT(2, 2));
 	assert_false(v->hvm->nmi_pending);
 	/* An exception comes again; INT n, INT3 and INTO run again. */
-	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(14, 3) | BIT(11), .idt_error = 6 };
+	leaves =
+		(struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(14, 3) | BIT(11), .idt_error = 6 };
 	e = enter();
 	assert_int_equal(e.interrupted, EVENT(14, 3) | BIT(11) | 6ull << 32);
 	leaves.idt_event = EVENT(0x80, 4);
@@ -578,11 +617,11 @@ static void refused(struct vmx_state s, const char *word, uint64_t field_value)
 	assert_int_equal(value, field_value);
 }
 
-#define REFUSED(change, word, value)        \
-	do {                                \
-		struct vmx_state s = good(); \
-		change;                     \
-		refused(s, word, value);    \
+#define REFUSED(change, word, value)                                                                                   \
+	do {                                                                                                           \
+		struct vmx_state s = good();                                                                           \
+		change;                                                                                                \
+		refused(s, word, value);                                                                               \
 	} while (0)
 
 static void test_bad_states_are_named(void **state)
@@ -632,6 +671,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_missing_control_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_optional_controls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interrupted_interrupt_is_offered_anew, setup, teardown),
