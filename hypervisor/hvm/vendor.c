@@ -28,8 +28,8 @@ bool vendor_may_use(const char *feature)
 
 static void check_names(const char *off)
 {
-	static const char all[] =
-		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,xsaves,dirty-flags,preemption-timer";
+	static const char all[] = "nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,vpid,ple,"
+				  "xsaves,dirty-flags,preemption-timer";
 	const char *word;
 	size_t n;
 
