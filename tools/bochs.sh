@@ -17,6 +17,8 @@ fixes=(
 	'event.cc=s/if (is_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/if (is_unmasked_event_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/'
 	# The descriptor of posted interrupts is 64 bytes long and aligned to that (SDM 26.2.1.1), not to a page.
 	'vmx.cc=/pid_addr/s/IsValidPageAlignedPhyAddr(vm->pid_addr)/(IsValidPhyAddr(vm->pid_addr) \&\& !(vm->pid_addr \& 63))/'
+	# A notification with nothing posted any more makes 255, the byte of "none", the vector that is delivered next.
+	'vapic.cc=s/vector = BX_CPU_THIS_PTR lapic->highest_priority_int(virr);/int highest = BX_CPU_THIS_PTR lapic->highest_priority_int(virr);\n  vector = highest < 0 ? 0 : highest;/'
 )
 stamp="${options[*]} ${fixes[*]}"
 [ ! -x "$to/bochs" ] || [ "$(cat "$to/stamp" 2>/dev/null)" != "$stamp" ] || exit 0

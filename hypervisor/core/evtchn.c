@@ -57,7 +57,6 @@ void evtchn_notify(struct vcpu *v)
 	if (__atomic_exchange_n(&v->info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST))
 		return;
 	guest_event_pending(v);
-	sched_wake(v);
 }
 
 /* A poller marks itself first, says so in pollers (evtchn_note_poller) second, and looks at its ports last. */
@@ -531,7 +530,6 @@ void evtchn_vcpu_moved_info(struct vcpu *v)
 		__atomic_store_n(&v->info->evtchn_pending_sel, ~0ul, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST);
 	guest_event_pending(v);
-	sched_wake(v);
 }
 
 /* --- raised by the hypervisor --- */

@@ -517,21 +517,17 @@ void sched_block(struct vcpu *v)
 	}
 }
 
-void sched_wake(struct vcpu *v) NO_LOCK_CHECK
+/* The CPU, another one, whose guest v is right now; false: none. */
+static bool runs_elsewhere(const struct vcpu *v, unsigned *cpu)
 {
-	struct runq *q;
+	*cpu = __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED);
+	return *cpu != port_cpu() && __atomic_load_n(&v->sched.state, __ATOMIC_RELAXED) == RUNSTATE_running;
+}
 
-	/* What came is there for all to see before we look: the other half of sched_block(), and of a switch to v. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&v->sched.blocked, __ATOMIC_RELAXED)) {
-		unsigned cpu = __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED);
+static void wake(struct vcpu *v) NO_LOCK_CHECK
+{
+	struct runq *q = sched_lock_vcpu(v);
 
-		/* It may run on another CPU right now: have it look at what came. */
-		if (cpu != port_cpu() && __atomic_load_n(&v->sched.state, __ATOMIC_RELAXED) == RUNSTATE_running)
-			port_kick(cpu);
-		return;
-	}
-	q = sched_lock_vcpu(v);
 	if (__atomic_load_n(&v->sched.blocked, __ATOMIC_RELAXED)) {
 		__atomic_store_n(&v->sched.polling, false, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&v->sched.blocked, false, __ATOMIC_SEQ_CST);
@@ -541,6 +537,29 @@ void sched_wake(struct vcpu *v) NO_LOCK_CHECK
 		reconsider(q, v, false);
 	}
 	spin_unlock(&q->lock);
+}
+
+void sched_wake(struct vcpu *v)
+{
+	unsigned cpu;
+
+	/* What came is there for all to see before we look: the other half of sched_block(), and of a switch to v. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->sched.blocked, __ATOMIC_RELAXED))
+		wake(v);
+	else if (runs_elsewhere(v, &cpu))
+		port_kick(cpu); /* have it look at what came */
+}
+
+void sched_notify(struct vcpu *v, bool tell)
+{
+	unsigned cpu;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* as above */
+	if (__atomic_load_n(&v->sched.blocked, __ATOMIC_RELAXED))
+		wake(v);
+	else if (tell && runs_elsewhere(v, &cpu))
+		port_notify(cpu);
 }
 
 void sched_yield_cpu(struct vcpu *v)

@@ -118,8 +118,10 @@ void sched_cap_refill(struct timer *t); /* TIMER_CAP: a domain's bucket has some
 
 void sched_up(struct vcpu *v);
 void sched_down(struct vcpu *v);
-void sched_block(struct vcpu *v);     /* current only; no-op if an event is pending */
-void sched_wake(struct vcpu *v);      /* something came for v: wakes it, or kicks the CPU whose guest it is */
+void sched_block(struct vcpu *v); /* current only; no-op if an event is pending */
+void sched_wake(struct vcpu *v);  /* something came for v: wakes it, or kicks the CPU whose guest it is */
+/* The same for what its CPU takes in without leaving the guest when told (port_notify()); tell: this has to be done. */
+void sched_notify(struct vcpu *v, bool tell);
 void sched_yield_cpu(struct vcpu *v); /* current goes behind its equals */
 
 /*

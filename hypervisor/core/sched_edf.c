@@ -97,8 +97,10 @@ void edf_place(struct runq *q, struct vcpu *v, uint64_t now)
 
 		if (cpu == CPUMASK_BITS)
 			return; /* it just left the pool: all that belong here go elsewhere */
-		runs = sched_cpus[cpu].current;
-		if (!runs || runs->sched.extra != s->extra || runs->sched.depleted || !s->depleted)
+		runs = __atomic_load_n(&sched_cpus[cpu].current, __ATOMIC_ACQUIRE);
+		/* One that was given to another queue meanwhile is that one's to look at, and leaves. */
+		if (!runs || __atomic_load_n(&runs->sched.runq, __ATOMIC_RELAXED) != q - runqs ||
+		    runs->sched.extra != s->extra || runs->sched.depleted || !s->depleted)
 			sched_ask(cpu);
 	}
 }

@@ -205,7 +205,8 @@ static void save_lapic(struct hvm_hw_lapic *l, struct vcpu *v)
 	unsigned code = (a->timer_divide & 3) | ((a->timer_divide >> 1) & 4);
 
 	l->apic_base_msr = a->base_msr;
-	l->disabled = (a->base_msr & BASE_ENABLE ? 0 : 1u) | (a->svr & 0x100 ? 0 : 2u); /* by hardware, by software */
+	l->disabled = (a->base_msr & BASE_ENABLE ? 0 : 1u) |
+		      (vlapic_software_enabled(a) ? 0 : 2u); /* by hardware, by software */
 	l->timer_divisor = 1u << ((code + 1) & 7);
 	l->tdt_msr = a->tsc_deadline;
 }

@@ -231,6 +231,12 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 	case EXIT_RDPMC:
 		hvm_inject_gp(v);
 		break;
+	case EXIT_EOI:
+		vlapic_eoi_exit(v, e->vector);
+		break;
+	case EXIT_APIC_WRITE:
+		vlapic_written(v, (uint32_t)e->gpa);
+		break;
 	case EXIT_INIT:
 		break;
 	case EXIT_SHUTDOWN:

@@ -31,7 +31,9 @@ enum exit_kind {
 	EXIT_MONITOR,  /* MONITOR, MWAIT */
 	EXIT_SHUTDOWN, /* triple fault */
 	EXIT_RDPMC,
-	EXIT_UD, /* an instruction the guest may not use: inject #UD */
+	EXIT_EOI,	 /* virtual APIC: vector's end was virtualised, and somebody wants to know */
+	EXIT_APIC_WRITE, /* virtual APIC: gpa, an offset in its page, is written already */
+	EXIT_UD,	 /* an instruction the guest may not use: inject #UD */
 	EXIT_INIT,
 	EXIT_INVALID, /* the CPU refused the state: our mistake, ends the domain */
 	EXIT_UNKNOWN, /* ends the domain */

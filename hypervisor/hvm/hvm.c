@@ -92,7 +92,8 @@ int guest_vcpu_init(struct vcpu *v)
 		return rc;
 	v->hvm = h;
 	h->fpu = heap_alloc_pages(0);
-	if (h->fpu)
+	h->lapic.page = heap_alloc_pages(0);
+	if (h->fpu && h->lapic.page)
 		rc = vendor_vcpu_init(v);
 	if (rc) {
 		guest_vcpu_destroy(v);
@@ -111,6 +112,8 @@ void guest_vcpu_destroy(struct vcpu *v)
 	vendor_vcpu_destroy(v);
 	if (h->fpu)
 		heap_free_pages(h->fpu, 0);
+	if (h->lapic.page)
+		heap_free_pages(h->lapic.page, 0);
 	heap_free(h, sizeof(*h));
 	v->hvm = NULL;
 }
@@ -463,9 +466,11 @@ void guest_event_pending(struct vcpu *v)
 {
 	uint8_t vector = v->hvm->upcall_vector;
 
-	if (vector)
+	if (vector) {
 		vlapic_set_irq(v, vector, false);
-	else if (v->domain->hvm->callback_gsi && v->domain->hvm->ioapic.nr_pins)
+		return;
+	}
+	if (v->domain->hvm->callback_gsi && v->domain->hvm->ioapic.nr_pins)
 		vioapic_pulse(v->domain, v->domain->hvm->callback_gsi);
 	sched_wake(v);
 }

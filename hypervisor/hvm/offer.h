@@ -7,6 +7,7 @@
 
 #include "core/domain.h"
 #include "hvm/hvm.h"
+#include "hvm/vendor.h"
 
 #define NO_VECTOR (-1)
 
@@ -25,6 +26,8 @@ static inline struct offer offer_find(struct vcpu *v)
 {
 	if (unlikely(v->domain->hvm->callback_vector) && v->info->evtchn_upcall_pending && !v->hvm->upcall_vector)
 		return (struct offer){ v->domain->hvm->callback_vector, true };
+	if (unlikely(vendor_apic_delivers)) /* the CPU looks by itself */
+		return (struct offer){ NO_VECTOR, false };
 	return (struct offer){ vlapic_pending(v), false };
 }
 

@@ -5,8 +5,9 @@
  * Owns: struct vlapic in struct hvm_vcpu, init_pending and sipi there. Locks: none for the registers: IRR, TMR, irr_sum
  * and esr_latched are changed atomically by any CPU; the rest only by the CPU that runs the vCPU, or for a vCPU that does
  * not run. domain.lock for the start state: INIT, SIPI, VCPUOP_initialise.
- * Invariants: a bit in irr[i] is never set while bit i of irr_sum stays clear (set after it, rechecked when
- * cleared); isr_sum is exact. In x2APIC mode LDR follows from the ID.
+ * Where the CPU delivers interrupts itself (vendor_apic_delivers) it has IRR and ISR while the guest runs: others post.
+ * Invariants: a bit in word i of IRR is never set while bit i of irr_sum stays clear (set after it, rechecked when
+ * cleared); isr_sum is exact; both only where the hypervisor delivers. In x2APIC mode LDR follows from the ID.
  */
 #include "hvm/vlapic.h"
 
@@ -14,6 +15,7 @@
 #include "core/sched.h"
 #include "hvm/cpuid.h"
 #include "hvm/hvm.h"
+#include "hvm/vendor.h"
 #include "hvm/vlapic_private.h"
 #include "lib/lib.h"
 #include "port/guest.h"
@@ -26,32 +28,6 @@
 
 #define MSR_APIC_BASE	 0x1bu
 #define MSR_TSC_DEADLINE 0x6e0u
-
-/* Register numbers: offset in the page / 16, x2APIC MSR - 0x800. */
-enum {
-	R_ID = 0x02,
-	R_VERSION = 0x03,
-	R_TPR = 0x08,
-	R_APR = 0x09,
-	R_PPR = 0x0a,
-	R_EOI = 0x0b,
-	R_LDR = 0x0d,
-	R_DFR = 0x0e,
-	R_SVR = 0x0f,
-	R_ISR = 0x10,
-	R_TMR = 0x18,
-	R_IRR = 0x20,
-	R_ESR = 0x28,
-	R_CMCI = 0x2f,
-	R_ICR = 0x30,
-	R_ICR2 = 0x31,
-	R_LVT_TIMER = 0x32,
-	R_LVT_ERROR = 0x37,
-	R_INITIAL = 0x38,
-	R_CURRENT = 0x39,
-	R_DIVIDE = 0x3e,
-	R_SELF_IPI = 0x3f,
-};
 
 #define VERSION	     0x50014u /* six LVT entries, no directed EOI: what Xen shows */
 #define SVR_ENABLE   0x100u
@@ -83,14 +59,19 @@ bool vlapic_enabled(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
 
-	return (a->base_msr & BASE_ENABLE) && (a->svr & SVR_ENABLE);
+	return (a->base_msr & BASE_ENABLE) && vlapic_software_enabled(a);
+}
+
+bool vlapic_software_enabled(const struct vlapic *a)
+{
+	return REG(a, R_SVR) & SVR_ENABLE;
 }
 
 uint32_t vlapic_id(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
 
-	return is_x2(a) ? v->id * 2 : a->id;
+	return is_x2(a) ? v->id * 2 : REG(a, R_ID) >> 24;
 }
 
 static uint32_t x2_ldr(const struct vcpu *v)
@@ -102,66 +83,166 @@ static uint32_t x2_ldr(const struct vcpu *v)
 
 /* --- IRR, ISR and priority --- */
 
+/* sum: the words worth looking at. */
+static inline int highest(struct vlapic *a, unsigned reg, uint32_t sum)
+{
+	while (sum) {
+		unsigned i = 31u - (unsigned)__builtin_clz(sum);
+		uint32_t word = REG(a, reg + i);
+
+		if (likely(word))
+			return (int)(i * 32 + 31u - (unsigned)__builtin_clz(word));
+		sum &= ~(1u << i);
+	}
+	return -1;
+}
+
 static inline int highest_irr(struct vlapic *a)
 {
 	uint32_t sum;
 
+	if (unlikely(vendor_apic_delivers))
+		return highest(a, R_IRR, 0xff);
 	while ((sum = __atomic_load_n(&a->irr_sum, __ATOMIC_ACQUIRE)) != 0) {
 		unsigned i = 31u - (unsigned)__builtin_clz(sum);
-		uint32_t word = __atomic_load_n(&a->irr[i], __ATOMIC_ACQUIRE);
+		uint32_t word = __atomic_load_n(&REG(a, R_IRR + i), __ATOMIC_ACQUIRE);
 
 		if (likely(word))
 			return (int)(i * 32 + 31u - (unsigned)__builtin_clz(word));
 		__atomic_and_fetch(&a->irr_sum, ~(1u << i), __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&a->irr[i], __ATOMIC_SEQ_CST))
+		if (__atomic_load_n(&REG(a, R_IRR + i), __ATOMIC_SEQ_CST))
 			__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);
 	}
 	return -1;
 }
 
-static inline int highest_isr(const struct vlapic *a)
+static inline int highest_isr(struct vlapic *a)
 {
-	unsigned i;
-
-	if (!a->isr_sum)
-		return -1;
-	i = 31u - (unsigned)__builtin_clz(a->isr_sum);
-	return (int)(i * 32 + 31u - (unsigned)__builtin_clz(a->isr[i]));
+	return highest(a, R_ISR, vendor_apic_delivers ? 0xff : a->isr_sum);
 }
 
-static inline uint8_t ppr(const struct vlapic *a)
+static inline uint8_t ppr(struct vlapic *a)
 {
 	int isr = highest_isr(a);
 
-	if (isr < 0 || (a->tpr & 0xf0) >= (uint32_t)(isr & 0xf0))
-		return (uint8_t)a->tpr;
+	if (isr < 0 || (REG(a, R_TPR) & 0xf0) >= (uint32_t)(isr & 0xf0))
+		return (uint8_t)REG(a, R_TPR);
 	return (uint8_t)(isr & 0xf0);
 }
 
 static inline void irr_or(struct vlapic *a, unsigned i, uint32_t bit)
 {
-	__atomic_or_fetch(&a->irr[i], bit, __ATOMIC_SEQ_CST);
+	__atomic_or_fetch(&REG(a, R_IRR + i), bit, __ATOMIC_SEQ_CST);
 	if (!(__atomic_load_n(&a->irr_sum, __ATOMIC_SEQ_CST) & (1u << i)))
 		__atomic_or_fetch(&a->irr_sum, 1u << i, __ATOMIC_SEQ_CST);
 }
 
-static inline void set_irr(struct vlapic *a, uint8_t vector, bool level)
+/* --- where the CPU delivers: nobody but it touches IRR while the guest runs; what comes is posted meanwhile --- */
+
+struct posted {
+	uint32_t pir[8]; /* the CPU takes these in by itself when it is told to (SDM vol. 3, 30.6) */
+	uint32_t on;	 /* bit 0: there are some */
+	uint32_t cpus_own[7];
+	uint32_t level[8]; /* these come with the next entry, once the CPU knows that their EOI is to exit */
+	uint32_t level_on;
+};
+
+static inline struct posted *posted(struct vlapic *a)
+{
+	return (struct posted *)((uint8_t *)a->page + VLAPIC_POSTED);
+}
+
+/* False: something was posted before that nobody took in yet. */
+static bool post(struct vlapic *a, unsigned i, uint32_t bit, bool level)
+{
+	struct posted *p = posted(a);
+
+	__atomic_or_fetch(level ? &p->level[i] : &p->pir[i], bit, __ATOMIC_SEQ_CST);
+	return !__atomic_exchange_n(level ? &p->level_on : &p->on, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Into IRR with it. This CPU runs the vCPU, or nobody does. */
+static void collect(struct vlapic *a)
+{
+	struct posted *p = posted(a);
+
+	if (__atomic_load_n(&p->on, __ATOMIC_RELAXED)) {
+		__atomic_exchange_n(&p->on, 0, __ATOMIC_SEQ_CST);
+		for (unsigned i = 0; i < 8; i++)
+			if (__atomic_load_n(&p->pir[i], __ATOMIC_RELAXED))
+				REG(a, R_IRR + i) |= __atomic_exchange_n(&p->pir[i], 0, __ATOMIC_SEQ_CST);
+		a->moved = true;
+	}
+	if (unlikely(__atomic_load_n(&p->level_on, __ATOMIC_RELAXED))) {
+		__atomic_exchange_n(&p->level_on, 0, __ATOMIC_SEQ_CST);
+		for (unsigned i = 0; i < 8; i++) {
+			uint32_t bits = __atomic_exchange_n(&p->level[i], 0, __ATOMIC_SEQ_CST);
+
+			REG(a, R_IRR + i) |= bits;
+			REG(a, R_TMR + i) |= bits;
+		}
+		a->moved = a->levels_changed = true;
+	}
+}
+
+bool vlapic_status(struct vcpu *v, uint16_t *status)
+{
+	struct vlapic *a = apic_of(v);
+	int irr, isr;
+
+	collect(a);
+	if (likely(!a->moved))
+		return false;
+	a->moved = false;
+	irr = highest_irr(a);
+	isr = highest_isr(a);
+	*status = (uint16_t)((isr < 0 ? 0 : isr << 8) | (irr < 0 ? 0 : irr));
+	return true;
+}
+
+bool vlapic_levels(struct vcpu *v, uint64_t vectors[4])
+{
+	struct vlapic *a = apic_of(v);
+
+	if (likely(!a->levels_changed))
+		return false;
+	a->levels_changed = false;
+	for (unsigned i = 0; i < 4; i++)
+		vectors[i] = REG(a, R_TMR + 2 * i) | (uint64_t)REG(a, R_TMR + 2 * i + 1) << 32;
+	return true;
+}
+
+void vlapic_eoi_exit(struct vcpu *v, uint8_t vector)
+{
+	vioapic_eoi(v->domain, vector);
+}
+
+/* --- both --- */
+
+/* False: something came before that the vCPU is to look at already. */
+static inline bool set_irr(struct vlapic *a, uint8_t vector, bool level)
 {
 	unsigned i = vector / 32;
-	uint32_t bit = 1u << (vector & 31);
+	uint32_t bit = 1u << (vector & 31), *tmr = &REG(a, R_TMR + i);
 
+	if (unlikely(vendor_apic_delivers))
+		return post(a, i, bit, level);
 	if (unlikely(level))
-		__atomic_or_fetch(&a->tmr[i], bit, __ATOMIC_RELAXED);
-	else if (unlikely(a->tmr[i] & bit))
-		__atomic_and_fetch(&a->tmr[i], ~bit, __ATOMIC_RELAXED);
+		__atomic_or_fetch(tmr, bit, __ATOMIC_RELAXED);
+	else if (unlikely(*tmr & bit))
+		__atomic_and_fetch(tmr, ~bit, __ATOMIC_RELAXED);
 	irr_or(a, i, bit);
+	return true;
 }
 
 int vlapic_pending(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
-	int irr = highest_irr(a);
+	int irr;
 
+	if (unlikely(vendor_apic_delivers))
+		collect(a);
+	irr = highest_irr(a);
 	if (irr < 0)
 		return -1;
 	return (irr & 0xf0) > (ppr(a) & 0xf0) ? irr : -1;
@@ -173,7 +254,7 @@ int vlapic_pending(struct vcpu *v)
  */
 void vlapic_offer(struct vcpu *v, uint8_t vector)
 {
-	__atomic_and_fetch(&apic_of(v)->irr[vector / 32], ~(1u << (vector & 31)), __ATOMIC_SEQ_CST);
+	__atomic_and_fetch(&REG(apic_of(v), R_IRR + vector / 32), ~(1u << (vector & 31)), __ATOMIC_SEQ_CST);
 }
 
 void vlapic_retract(struct vcpu *v, uint8_t vector)
@@ -185,7 +266,7 @@ void vlapic_ack(struct vcpu *v, uint8_t vector)
 {
 	struct vlapic *a = apic_of(v);
 
-	a->isr[vector / 32] |= 1u << (vector & 31);
+	REG(a, R_ISR + vector / 32) |= 1u << (vector & 31);
 	a->isr_sum |= 1u << vector / 32;
 }
 
@@ -200,17 +281,18 @@ void vlapic_eoi(struct vcpu *v)
 		return;
 	i = (unsigned)vector / 32;
 	bit = 1u << (vector & 31);
-	a->isr[i] &= ~bit;
-	if (!a->isr[i])
+	REG(a, R_ISR + i) &= ~bit;
+	if (!REG(a, R_ISR + i))
 		a->isr_sum &= ~(1u << i);
-	if (unlikely(a->tmr[i] & bit))
+	a->moved = true;
+	if (unlikely(REG(a, R_TMR + i) & bit))
 		vioapic_eoi(v->domain, (uint8_t)vector);
 }
 
 static void raise_error(struct vcpu *v, uint32_t bit)
 {
 	struct vlapic *a = apic_of(v);
-	uint32_t lvt = a->lvt[LVT_ERROR];
+	uint32_t lvt = *lvt_of(a, LVT_ERROR);
 
 	__atomic_or_fetch(&a->esr_latched, bit, __ATOMIC_RELAXED);
 	if (!(lvt & LVT_MASKED) && (lvt & 0xff) >= 16)
@@ -219,22 +301,27 @@ static void raise_error(struct vcpu *v, uint32_t bit)
 
 void vlapic_set_irq(struct vcpu *v, uint8_t vector, bool level)
 {
+	bool fresh;
+
 	if (unlikely(vector < 16)) {
 		__atomic_or_fetch(&apic_of(v)->esr_latched, ESR_RECV_VEC, __ATOMIC_RELAXED);
 		return;
 	}
-	set_irr(apic_of(v), vector, level);
-	sched_wake(v); /* or it leaves the guest on the CPU where it runs */
+	fresh = set_irr(apic_of(v), vector, level);
+	if (likely(!vendor_apic_posted || level))
+		sched_wake(v); /* or it leaves the guest on the CPU where it runs */
+	else
+		sched_notify(v, fresh);
 }
 
 uint8_t vlapic_get_tpr(struct vcpu *v)
 {
-	return (uint8_t)apic_of(v)->tpr;
+	return (uint8_t)REG(apic_of(v), R_TPR);
 }
 
 void vlapic_set_tpr(struct vcpu *v, uint8_t tpr)
 {
-	apic_of(v)->tpr = tpr;
+	REG(apic_of(v), R_TPR) = tpr;
 }
 
 /* --- messages --- */
@@ -252,8 +339,8 @@ static bool matches(struct vcpu *t, uint32_t dest, bool logical)
 		mine = x2_ldr(t);
 		return dest >> 16 == mine >> 16 && (dest & mine & 0xffff);
 	}
-	mine = a->ldr >> 24;
-	if (a->dfr >> 28 == 0xf)
+	mine = REG(a, R_LDR) >> 24;
+	if (REG(a, R_DFR) >> 28 == 0xf)
 		return dest & mine;
 	return dest >> 4 == mine >> 4 && (dest & mine & 0xf);
 }
@@ -439,36 +526,12 @@ static uint32_t read_reg(struct vcpu *v, unsigned reg)
 	struct vlapic *a = apic_of(v);
 
 	switch (reg) {
-	case R_ID:
-		return is_x2(a) ? v->id * 2 : a->id << 24;
-	case R_VERSION:
-		return VERSION;
-	case R_TPR:
-		return a->tpr;
 	case R_PPR:
 		return ppr(a);
-	case R_LDR:
-		return is_x2(a) ? x2_ldr(v) : a->ldr;
-	case R_DFR:
-		return a->dfr;
-	case R_SVR:
-		return a->svr;
-	case R_ISR ... R_ISR + 7:
-		return a->isr[reg - R_ISR];
-	case R_TMR ... R_TMR + 7:
-		return a->tmr[reg - R_TMR];
-	case R_IRR ... R_IRR + 7:
-		return a->irr[reg - R_IRR];
-	case R_ESR:
-		return a->esr;
-	case R_CMCI:
-		return a->lvt[LVT_CMCI];
 	case R_ICR:
 		return (uint32_t)a->icr;
 	case R_ICR2:
 		return (uint32_t)(a->icr >> 32);
-	case R_LVT_TIMER ... R_LVT_ERROR:
-		return a->lvt[reg - R_LVT_TIMER + LVT_TIMER];
 	case R_INITIAL:
 		return vlapic_timer_initial(v);
 	case R_CURRENT:
@@ -476,7 +539,7 @@ static uint32_t read_reg(struct vcpu *v, unsigned reg)
 	case R_DIVIDE:
 		return a->timer_divide;
 	default:
-		return 0;
+		return REG(a, reg);
 	}
 }
 
@@ -484,10 +547,10 @@ static void write_svr(struct vcpu *v, uint32_t value)
 {
 	struct vlapic *a = apic_of(v);
 
-	a->svr = value & SVR_WRITABLE;
-	if (!(a->svr & SVR_ENABLE))
+	REG(a, R_SVR) = value & SVR_WRITABLE;
+	if (!(value & SVR_ENABLE))
 		for (unsigned i = 0; i < LVT_COUNT; i++)
-			a->lvt[i] |= LVT_MASKED;
+			*lvt_of(a, i) |= LVT_MASKED;
 }
 
 static void write_lvt(struct vcpu *v, unsigned i, uint32_t value)
@@ -495,12 +558,12 @@ static void write_lvt(struct vcpu *v, unsigned i, uint32_t value)
 	struct vlapic *a = apic_of(v);
 
 	value &= lvt_writable[i] & ~LVT_PENDING;
-	if (!(a->svr & SVR_ENABLE))
+	if (!(REG(a, R_SVR) & SVR_ENABLE))
 		value |= LVT_MASKED;
 	if (i == LVT_TIMER)
 		vlapic_timer_set_lvt(v, value);
 	else
-		a->lvt[i] = value;
+		*lvt_of(a, i) = value;
 }
 
 /* Registers that mean the same in both modes; the value is checked or cut already. False: not writable. */
@@ -510,7 +573,7 @@ static bool write_common(struct vcpu *v, unsigned reg, uint32_t value)
 
 	switch (reg) {
 	case R_TPR:
-		a->tpr = value & 0xff;
+		REG(a, R_TPR) = value & 0xff;
 		return true;
 	case R_EOI:
 		vlapic_eoi(v);
@@ -519,7 +582,7 @@ static bool write_common(struct vcpu *v, unsigned reg, uint32_t value)
 		write_svr(v, value);
 		return true;
 	case R_ESR:
-		a->esr = __atomic_exchange_n(&a->esr_latched, 0, __ATOMIC_RELAXED);
+		REG(a, R_ESR) = __atomic_exchange_n(&a->esr_latched, 0, __ATOMIC_RELAXED);
 		return true;
 	case R_CMCI:
 		write_lvt(v, LVT_CMCI, value);
@@ -560,13 +623,13 @@ void vlapic_mmio_write(struct vcpu *v, uint32_t offset, uint32_t value)
 		a->icr = (uint32_t)a->icr | (uint64_t)(value & 0xff000000u) << 32;
 		break;
 	case R_ID:
-		a->id = value >> 24;
+		REG(a, R_ID) = value & 0xff000000u;
 		break;
 	case R_LDR:
-		a->ldr = value & 0xff000000u;
+		REG(a, R_LDR) = value & 0xff000000u;
 		break;
 	case R_DFR:
-		a->dfr = value | 0x0fffffffu;
+		REG(a, R_DFR) = value | 0x0fffffffu;
 		break;
 	default:
 		if (!write_common(v, reg, value))
@@ -575,7 +638,27 @@ void vlapic_mmio_write(struct vcpu *v, uint32_t offset, uint32_t value)
 	}
 }
 
+/* Registers whose write the CPU puts in the page, and then exits: of x2APIC mode's, a SELF IPI of no vector. */
+void vlapic_written(struct vcpu *v, uint32_t offset)
+{
+	struct vlapic *a = apic_of(v);
+
+	if (offset >> 4 == R_SELF_IPI) {
+		REG(a, R_SELF_IPI) = 0;
+		raise_error(v, ESR_SEND_VEC);
+	}
+}
+
 /* --- MSRs --- */
+
+/* What follows from the mode, as it is switched on. */
+static void identify(struct vcpu *v)
+{
+	struct vlapic *a = apic_of(v);
+
+	REG(a, R_ID) = is_x2(a) ? v->id * 2 : v->id * 2 << 24;
+	REG(a, R_LDR) = is_x2(a) ? x2_ldr(v) : 0;
+}
 
 static bool base_write(struct vcpu *v, uint64_t value)
 {
@@ -593,9 +676,9 @@ static bool base_write(struct vcpu *v, uint64_t value)
 		return false;
 	if (mode == 0 && was != 0)
 		vlapic_reset(v);
-	if (mode == BASE_ENABLE && was == 0)
-		a->id = (uint8_t)(v->id * 2);
 	a->base_msr = value;
+	if (mode != was)
+		identify(v);
 	return true;
 }
 
@@ -734,35 +817,44 @@ void vlapic_reset(struct vcpu *v)
 	struct vlapic *a = apic_of(v);
 
 	vlapic_timer_reset(v);
-	a->version = VERSION;
-	a->tpr = a->ldr = a->esr = a->esr_latched = 0;
-	a->dfr = 0xffffffffu;
-	a->svr = 0xff;
-	__atomic_store_n(&a->irr_sum, 0,
-			 __ATOMIC_SEQ_CST); /* before irr: another CPU may set a bit of both meanwhile */
-	memset(a->irr, 0, sizeof(a->irr));
-	memset(a->isr, 0, sizeof(a->isr));
-	memset(a->tmr, 0, sizeof(a->tmr));
+	REG(a, R_VERSION) = VERSION;
+	REG(a, R_TPR) = REG(a, R_ESR) = a->esr_latched = 0;
+	REG(a, R_LDR) = is_x2(a) ? x2_ldr(v) : 0;
+	REG(a, R_DFR) = 0xffffffffu;
+	REG(a, R_SVR) = 0xff;
+	/* Sums before words: another CPU may set a bit of both meanwhile. */
+	__atomic_store_n(&posted(a)->on, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&posted(a)->level_on, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&a->irr_sum, 0, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < 8; i++) {
+		posted(a)->pir[i] = posted(a)->level[i] = 0;
+		REG(a, R_IRR + i) = REG(a, R_ISR + i) = REG(a, R_TMR + i) = 0;
+	}
 	a->isr_sum = 0;
+	a->moved = a->levels_changed = true;
 	for (unsigned i = 0; i < LVT_COUNT; i++)
-		a->lvt[i] = LVT_MASKED;
+		*lvt_of(a, i) = LVT_MASKED;
 	a->icr = 0;
 }
 
 void vlapic_init(struct vcpu *v)
 {
 	struct vlapic *a = apic_of(v);
+	uint32_t *page = a->page;
 
 	memset(a, 0, sizeof(*a));
+	a->page = page;
 	timer_init(&a->timer, TIMER_VLAPIC, v);
 	a->base_msr = APIC_DEFAULT_BASE | BASE_ENABLE | (v->id == 0 ? BASE_BSP : 0);
-	a->id = (uint8_t)(v->id * 2);
+	identify(v);
 	vlapic_reset(v);
 }
 
 void vlapic_export(struct vcpu *v, uint8_t page[VLAPIC_PAGE_BYTES])
 {
 	memset(page, 0, VLAPIC_PAGE_BYTES);
+	if (vendor_apic_delivers)
+		collect(apic_of(v));
 	for (unsigned reg = R_ID; reg <= R_DIVIDE; reg++) {
 		uint32_t value = read_reg(v, reg);
 
@@ -782,27 +874,29 @@ void vlapic_import(struct vcpu *v, const uint8_t page[VLAPIC_PAGE_BYTES])
 {
 	struct vlapic *a = apic_of(v);
 
+	identify(v);
 	if (!is_x2(a)) {
-		a->id = page_reg(page, R_ID) >> 24;
-		a->ldr = page_reg(page, R_LDR) & 0xff000000u;
-		a->dfr = page_reg(page, R_DFR) | 0x0fffffffu;
+		REG(a, R_ID) = page_reg(page, R_ID) & 0xff000000u;
+		REG(a, R_LDR) = page_reg(page, R_LDR) & 0xff000000u;
+		REG(a, R_DFR) = page_reg(page, R_DFR) | 0x0fffffffu;
 	}
-	a->tpr = page_reg(page, R_TPR) & 0xff;
-	a->svr = page_reg(page, R_SVR) & SVR_WRITABLE;
-	a->esr = page_reg(page, R_ESR) & 0xff;
+	REG(a, R_TPR) = page_reg(page, R_TPR) & 0xff;
+	REG(a, R_SVR) = page_reg(page, R_SVR) & SVR_WRITABLE;
+	REG(a, R_ESR) = page_reg(page, R_ESR) & 0xff;
 	a->icr = (page_reg(page, R_ICR) & ICR_WRITABLE & ~ICR_BUSY) | (uint64_t)page_reg(page, R_ICR2) << 32;
 	a->irr_sum = a->isr_sum = 0;
 	for (unsigned i = 0; i < 8; i++) {
 		uint32_t real = i ? 0xffffffffu : 0xffff0000u; /* vectors below 16 do not exist */
 
-		a->irr[i] = page_reg(page, R_IRR + i) & real;
-		a->isr[i] = page_reg(page, R_ISR + i) & real;
-		a->tmr[i] = page_reg(page, R_TMR + i) & real;
-		a->irr_sum |= (uint32_t)(a->irr[i] != 0) << i;
-		a->isr_sum |= (uint32_t)(a->isr[i] != 0) << i;
+		REG(a, R_IRR + i) = page_reg(page, R_IRR + i) & real;
+		REG(a, R_ISR + i) = page_reg(page, R_ISR + i) & real;
+		REG(a, R_TMR + i) = page_reg(page, R_TMR + i) & real;
+		a->irr_sum |= (uint32_t)(REG(a, R_IRR + i) != 0) << i;
+		a->isr_sum |= (uint32_t)(REG(a, R_ISR + i) != 0) << i;
 	}
-	a->lvt[LVT_CMCI] = (page_reg(page, R_CMCI) & lvt_writable[LVT_CMCI]) | LVT_MASKED;
+	a->moved = a->levels_changed = true;
+	*lvt_of(a, LVT_CMCI) = (page_reg(page, R_CMCI) & lvt_writable[LVT_CMCI]) | LVT_MASKED;
 	for (unsigned i = LVT_TIMER; i < LVT_COUNT; i++)
-		a->lvt[i] = page_reg(page, R_LVT_TIMER + i - LVT_TIMER) & lvt_writable[i];
+		*lvt_of(a, i) = page_reg(page, R_LVT_TIMER + i - LVT_TIMER) & lvt_writable[i];
 	vlapic_timer_import(v, page_reg(page, R_DIVIDE), page_reg(page, R_INITIAL), page_reg(page, R_CURRENT));
 }

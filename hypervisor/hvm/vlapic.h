@@ -16,11 +16,12 @@ struct domain;
 #define APIC_DEFAULT_BASE 0xfee00000ull
 
 struct vlapic {
+	uint32_t *page; /* a heap page: the registers where the architecture has them, posted interrupts behind them */
 	uint64_t base_msr; /* IA32_APIC_BASE */
-	uint32_t id, version, tpr, ldr, dfr, svr, esr, esr_latched;
-	uint32_t irr[8], isr[8], tmr[8];
-	uint32_t irr_sum, isr_sum; /* bit i: word i of irr (a hint, never missing one), isr (exact) is not 0 */
-	uint32_t lvt[7];	   /* CMCI, timer, thermal, perf, LINT0, LINT1, error */
+	uint32_t esr_latched;
+	uint32_t irr_sum, isr_sum; /* bit i: word i of IRR (a hint, never missing one), ISR (exact) is not 0 */
+	bool moved;		   /* IRR or ISR changed while the CPU, which delivers from them, was not looking */
+	bool levels_changed;	   /* TMR did */
 	uint64_t icr;
 	uint32_t timer_initial, timer_divide;
 	uint64_t timer_start;  /* ns when the count was loaded */
@@ -31,9 +32,10 @@ struct vlapic {
 
 #define VLAPIC_BUS_NS 10 /* one bus tick in ns: 100 MHz, divided by the divide register */
 
-void vlapic_init(struct vcpu *v);  /* power-on */
+void vlapic_init(struct vcpu *v);  /* power-on; lapic.page is there */
 void vlapic_reset(struct vcpu *v); /* INIT: ID and base kept */
 bool vlapic_enabled(struct vcpu *v);
+bool vlapic_software_enabled(const struct vlapic *a); /* SVR says so */
 bool vlapic_x2apic(struct vcpu *v);
 uint32_t vlapic_id(struct vcpu *v); /* xAPIC: 8 bits; x2APIC: 32 bits */
 
@@ -44,6 +46,17 @@ void vlapic_offer(struct vcpu *v, uint8_t vector);
 void vlapic_retract(struct vcpu *v, uint8_t vector);
 void vlapic_ack(struct vcpu *v, uint8_t vector);
 void vlapic_eoi(struct vcpu *v);
+/*
+ * Where the CPU itself delivers (vendor_apic_delivers), from IRR in the page: what to tell it before an entry. This CPU runs v.
+ * status: true when the vectors it is to go on with changed: highest of ISR << 8 | highest of IRR. levels: true when the
+ * vectors changed whose EOI is to exit, because vlapic_eoi_exit() must see it.
+ */
+bool vlapic_status(struct vcpu *v, uint16_t *status);
+bool vlapic_levels(struct vcpu *v, uint64_t vectors[4]);
+void vlapic_eoi_exit(struct vcpu *v, uint8_t vector);
+void vlapic_written(struct vcpu *v, uint32_t offset); /* the guest wrote the register in the page already */
+#define VLAPIC_POSTED 0x800u /* offset in the page of the descriptor of posted interrupts (SDM vol. 3, 30.6) */
+
 uint8_t vlapic_get_tpr(struct vcpu *v); /* CR8 = this >> 4 */
 void vlapic_set_tpr(struct vcpu *v, uint8_t tpr);
 

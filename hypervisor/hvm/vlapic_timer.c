@@ -27,12 +27,12 @@ static inline uint64_t tick_ns(const struct vlapic *a)
 
 static inline uint32_t mode_of(const struct vlapic *a)
 {
-	return a->lvt[LVT_TIMER] & LVT_MODE;
+	return REG(a, R_LVT_TIMER) & LVT_MODE;
 }
 
 static void fire(struct vcpu *v)
 {
-	uint32_t lvt = apic_of(v)->lvt[LVT_TIMER];
+	uint32_t lvt = REG(apic_of(v), R_LVT_TIMER);
 
 	if (!(lvt & LVT_MASKED))
 		vlapic_set_irq(v, (uint8_t)lvt, false);
@@ -112,7 +112,7 @@ void vlapic_timer_set_lvt(struct vcpu *v, uint32_t value)
 	uint32_t old = mode_of(a), mode = value & LVT_MODE;
 	bool counting = timer_active(&a->timer);
 
-	a->lvt[LVT_TIMER] = value;
+	REG(a, R_LVT_TIMER) = value;
 	if (old == mode)
 		return;
 	if (old == LVT_TSCDEADLINE || mode == LVT_TSCDEADLINE) {

@@ -11,6 +11,7 @@
 #include "core/guestmem.h"
 #include "core/heap.h"
 #include "core/log.h"
+#include "hvm/msr.h"
 #include "hvm/offer.h"
 #include "hvm/tlb.h"
 #include "hvm/vendor.h"
@@ -49,12 +50,14 @@ struct vmx_vcpu {
 	uint32_t primary, entry; /* what the VMCS has in these controls */
 	uint32_t cpu;		 /* CPU + 1 whose host state the VMCS has; 0: none */
 	bool launched, stale_pdptes;
+	bool x2apic; /* the VMCS has the virtual APIC in that mode */
 	uint64_t cr2, dr6, kernel_gs_base;
 	uint64_t syscall[4]; /* STAR, LSTAR, CSTAR, SFMASK */
 };
 
 static struct tlb_cpu vpids[NR_CPUS];
 static struct vcpu *loaded[NR_CPUS]; /* whose VMCS; that CPU only */
+static uint8_t *x2_bitmap;	     /* of MSRs, while the virtual APIC is in x2APIC mode; read-only once it is made */
 
 /* --- start-up --- */
 
@@ -69,6 +72,27 @@ static uint32_t *new_region(uint64_t *pa)
 	return region;
 }
 
+/* What of the MSRs 0x800 to 0x8ff the CPU takes from, or does with, the virtual APIC's page (SDM vol. 3, 30.5). */
+static bool make_x2_bitmap(void)
+{
+	static const uint8_t reads[][2] = {
+		{ 0x02, 0x03 }, { 0x0a, 0x0a }, { 0x0d, 0x0d }, { 0x0f, 0x28 }, { 0x32, 0x37 }
+	};
+	static const uint8_t both[] = { 0x08, 0x0b, 0x3f }; /* TPR, EOI, SELF IPI */
+
+	x2_bitmap = heap_alloc_pages(0);
+	if (!x2_bitmap)
+		return false;
+	memcpy(x2_bitmap, msr_bitmap(), PAGE_SIZE);
+	for (unsigned i = 0; i < ARRAY_SIZE(both); i++)
+		x2_bitmap[2048 + (0x800 + both[i]) / 8] &= (uint8_t) ~(1u << both[i] % 8);
+	x2_bitmap[0x808 / 8] &= (uint8_t)~1u;
+	for (unsigned i = 0; vmx_caps.secondary & SECONDARY_REGISTERS && i < ARRAY_SIZE(reads); i++)
+		for (unsigned reg = reads[i][0]; reg <= reads[i][1]; reg++)
+			vmx_msr_pass(x2_bitmap, 0x800 + reg, false);
+	return true;
+}
+
 int vmx_cpu_init(unsigned cpu)
 {
 	uint64_t pa, ept = 0;
@@ -79,6 +103,8 @@ int vmx_cpu_init(unsigned cpu)
 		log_err("CPU %u: its VMX is another than the boot CPU's", cpu);
 		return -ENODEV;
 	}
+	if (vmx_caps.secondary & SECONDARY_X2APIC && !x2_bitmap && !make_x2_bitmap())
+		return -ENOMEM;
 	region = new_region(&pa);
 	if (!region)
 		return -ENOMEM;
@@ -352,6 +378,21 @@ static uint64_t eptp(struct vcpu *v)
 	return v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB | (vendor_dirty_flags ? EPTP_FLAGS : 0);
 }
 
+static void program_apic(struct vcpu *v)
+{
+	uint64_t page = port_direct_mfn(v->hvm->lapic.page).n << PAGE_SHIFT;
+
+	port_vmwrite(VMCS_VIRTUAL_APIC, page);
+	port_vmwrite(VMCS_TPR_THRESHOLD, 0);
+	port_vmwrite(VMCS_INTERRUPT_STATUS, 0);
+	for (unsigned i = 0; i < 4; i++)
+		port_vmwrite(VMCS_EOI_EXITS + 2 * i, 0);
+	if (!vendor_apic_posted)
+		return;
+	port_vmwrite(VMCS_NOTIFY_VECTOR, port_vmx_notify_vector());
+	port_vmwrite(VMCS_POSTED, page + VLAPIC_POSTED);
+}
+
 static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 {
 	const struct hvm_domain *hd = v->domain->hvm;
@@ -361,7 +402,7 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	s->entry = vmx_caps.entry;
 	port_vmwrite(VMCS_PIN, vmx_caps.pin);
 	port_vmwrite(VMCS_PRIMARY, s->primary);
-	port_vmwrite(VMCS_SECONDARY, vmx_caps.secondary);
+	port_vmwrite(VMCS_SECONDARY, vmx_caps.secondary & ~(uint32_t)SECONDARY_X2APIC);
 	port_vmwrite(VMCS_EXIT, vmx_caps.exit);
 	port_vmwrite(VMCS_ENTRY, s->entry);
 	/* #DB and #AC can be raised again by their own delivery, for ever: only an exit lets anything else happen. */
@@ -390,6 +431,8 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 		port_vmwrite(VMCS_XSS_EXITING, 0); /* IA32_XSS is always 0 */
 	if (vmx_caps.secondary & SECONDARY_TSC_SCALING)
 		port_vmwrite(VMCS_TSC_MULTIPLIER, TSC_MULTIPLIER_ONE);
+	if (vendor_apic_delivers)
+		program_apic(v);
 	if (vmx_caps.secondary & SECONDARY_PLE) {
 		port_vmwrite(VMCS_PLE_GAP, 128);
 		port_vmwrite(VMCS_PLE_WINDOW, 4096);
@@ -552,6 +595,25 @@ static void flush(struct vcpu *v, struct vmx_vcpu *s)
 	port_vmwrite(VMCS_VPID, s->tlb.id);
 }
 
+/* What changed in the virtual APIC since the last stay, or comes with the next one. */
+static void virtual_apic(struct vcpu *v, struct vmx_vcpu *s)
+{
+	uint64_t levels[4];
+	uint16_t status;
+	bool x2 = vmx_caps.secondary & SECONDARY_X2APIC && vlapic_x2apic(v);
+
+	if (vlapic_status(v, &status))
+		port_vmwrite(VMCS_INTERRUPT_STATUS, status);
+	if (unlikely(vlapic_levels(v, levels)))
+		for (unsigned i = 0; i < 4; i++)
+			port_vmwrite(VMCS_EOI_EXITS + 2 * i, levels[i]);
+	if (likely(s->x2apic == x2))
+		return;
+	s->x2apic = x2;
+	port_vmwrite(VMCS_SECONDARY, x2 ? vmx_caps.secondary : vmx_caps.secondary & ~(uint32_t)SECONDARY_X2APIC);
+	port_vmwrite(VMCS_MSR_BITMAP, port_direct_mfn(x2 ? x2_bitmap : v->domain->hvm->msr_bitmap).n << PAGE_SHIFT);
+}
+
 /* The stay ends when this CPU's timer is due, without an interrupt. */
 static void limit_stay(void)
 {
@@ -585,6 +647,7 @@ static void read_report(struct vmx_report *r, uint64_t rip)
 	r->rip = rip;
 	switch (r->reason) {
 	case VMX_EXCEPTION:
+	case VMX_INTERRUPT:
 		r->event = (uint32_t)port_vmread(VMCS_EXIT_EVENT);
 		r->error = r->event & EVENT_HAS_ERROR ? (uint32_t)port_vmread(VMCS_EXIT_ERROR) : 0;
 		break;
@@ -682,6 +745,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 	if (unlikely(s->stale_pdptes))
 		load_pdptes(v, s);
 	flush(v, s);
+	if (vendor_apic_delivers)
+		virtual_apic(v, s);
 	offer_interrupt(v, s);
 	if (vmx_caps.pin & PIN_TIMER)
 		limit_stay();
@@ -704,6 +769,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 		explain(v, 0);
 	settle_exit(v, &r, e);
 	offer_settle(v, &s->offer, e->kind != EXIT_INVALID, e);
+	if (r.reason == VMX_INTERRUPT && r.event & EVENT_VALID) /* the CPU acknowledged it (EXITC_ACK) */
+		port_vmx_interrupt((uint8_t)r.event);
 }
 
 /* --- what the rest of hvm/ changes in the VMCS --- */

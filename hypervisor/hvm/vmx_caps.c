@@ -115,15 +115,15 @@ static uint32_t optional_secondary(void)
 {
 	return SECONDARY_RDTSCP | SECONDARY_INVPCID | (vendor_may_use("vpid") ? SECONDARY_VPID : 0) |
 	       (vendor_may_use("ple") ? SECONDARY_PLE : 0) | (vendor_may_use("xsaves") ? SECONDARY_XSAVES : 0) |
-	       (vendor_may_use("tsc-scaling") ? SECONDARY_TSC_SCALING : 0);
+	       (vendor_may_use("tsc-scaling") ? SECONDARY_TSC_SCALING : 0) |
+	       (vendor_may_use("virtual-interrupts") ? SECONDARY_INTERRUPTS | SECONDARY_X2APIC : 0) |
+	       (vendor_may_use("apic-registers") ? SECONDARY_REGISTERS : 0);
 }
 
 /* What the CPU has and nobody uses, by the bits of its controls that may be 1. */
 static void say_unused(void)
 {
 	static const struct control secondary[] = {
-		{ BIT(8), " APIC register virtualisation" },
-		{ BIT(9), " virtual interrupt delivery" },
 		{ BIT(13), " VM functions" },
 		{ BIT(14), " VMCS shadowing" },
 		{ BIT(17), " page-modification logging" },
@@ -132,12 +132,10 @@ static void say_unused(void)
 		{ 0, NULL },
 	};
 	char line[200];
-	uint64_t pin = 0, cap = 0;
+	uint64_t cap = 0;
 	size_t n = 0;
 
-	port_rdmsr(MSR_VMX_PIN, &pin);
 	port_rdmsr(MSR_VMX_SECONDARY, &cap);
-	n += (size_t)lib_snprintf(line, sizeof(line), "%s", pin >> 32 & BIT(7) ? " posted interrupts" : "");
 	for (const struct control *c = secondary; c->name; c++)
 		if (cap >> 32 & c->bit)
 			n += (size_t)lib_snprintf(line + n, sizeof(line) - n, "%s", c->name);
@@ -160,7 +158,27 @@ static bool timer_counts_right(void)
 
 static uint32_t optional_pin(void)
 {
-	return vendor_may_use("preemption-timer") && timer_counts_right() ? PIN_TIMER : 0;
+	return (vendor_may_use("preemption-timer") && timer_counts_right() ? PIN_TIMER : 0) |
+	       (vendor_may_use("posted-interrupts") ? PIN_POSTED : 0);
+}
+
+/* Virtual interrupts need a shadow of the TPR; the rest of the virtual APIC is of use with them alone. */
+static void settle_apic(void)
+{
+	bool delivers = (vmx_caps.primary & PRIMARY_TPR_SHADOW) && (vmx_caps.secondary & SECONDARY_INTERRUPTS);
+
+	if (!delivers)
+		vmx_caps.secondary &= ~(uint32_t)(SECONDARY_INTERRUPTS | SECONDARY_REGISTERS | SECONDARY_X2APIC);
+	if (delivers)
+		vmx_caps.primary &= ~(uint32_t)(PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE);
+	else
+		vmx_caps.primary &= ~(uint32_t)PRIMARY_TPR_SHADOW;
+	if (!delivers || !(vmx_caps.exit & EXITC_ACK))
+		vmx_caps.pin &= ~(uint32_t)PIN_POSTED;
+	if (!(vmx_caps.pin & PIN_POSTED))
+		vmx_caps.exit &= ~(uint32_t)EXITC_ACK;
+	vendor_apic_delivers = delivers;
+	vendor_apic_posted = vmx_caps.pin & PIN_POSTED;
 }
 
 static bool negotiate_all(uint64_t basic)
@@ -169,8 +187,8 @@ static bool negotiate_all(uint64_t basic)
 	uint32_t first = exact ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
 
 	return negotiate(first, pin_controls, optional_pin(), &vmx_caps.pin) &&
-	       negotiate(first + 1, primary_controls, 0, &vmx_caps.primary) &&
-	       negotiate(first + 2, exit_controls, 0, &vmx_caps.exit) &&
+	       negotiate(first + 1, primary_controls, PRIMARY_TPR_SHADOW, &vmx_caps.primary) &&
+	       negotiate(first + 2, exit_controls, EXITC_ACK, &vmx_caps.exit) &&
 	       negotiate(first + 3, entry_controls, 0, &vmx_caps.entry) && refuse_unwanted() &&
 	       negotiate(MSR_VMX_SECONDARY, secondary_controls, optional_secondary(), &vmx_caps.secondary);
 }
@@ -209,18 +227,23 @@ int vmx_init(void)
 	vmx_caps.timer_shift = misc & 31;
 	if (vmx_caps.pin & PIN_TIMER)
 		port_timer_defer();
+	settle_apic();
 	vmx_caps.revision = (uint32_t)basic & 0x7fffffff;
 	vmx_caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	vmx_caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
 	vendor_dirty_flags = vmx_caps.ept & EPT_CAP_FLAGS && vendor_may_use("dirty-flags");
 	vendor_xsaves = vmx_caps.secondary & SECONDARY_XSAVES;
 	vendor_tsc_rate_max = vmx_caps.secondary & SECONDARY_TSC_SCALING ? (1ull << 48) - 1 : 0;
-	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s%s", vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "",
-		 vendor_dirty_flags ? ", dirty flags" : "", vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
+	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s%s%s%s%s",
+		 vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "", vendor_dirty_flags ? ", dirty flags" : "",
+		 vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
 		 vmx_caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 vmx_caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",
 		 vmx_caps.secondary & SECONDARY_PLE ? ", PAUSE-loop exiting" : "", vendor_xsaves ? ", XSAVES" : "",
-		 vendor_tsc_rate_max ? ", TSC scaling" : "", vmx_caps.pin & PIN_TIMER ? ", preemption timer" : "");
+		 vendor_tsc_rate_max ? ", TSC scaling" : "", vmx_caps.pin & PIN_TIMER ? ", preemption timer" : "",
+		 vendor_apic_delivers ? ", virtual interrupts" : "",
+		 vmx_caps.secondary & SECONDARY_REGISTERS ? ", APIC registers" : "",
+		 vendor_apic_posted ? ", posted interrupts" : "");
 	say_unused();
 	return 0;
 }

@@ -147,6 +147,14 @@ void vmx_decode(const struct vmx_report *r, struct exit *e)
 	case VMX_EPT_VIOLATION:
 		decode_violation(r, e);
 		break;
+	case VMX_EOI:
+		e->kind = EXIT_EOI;
+		e->vector = (uint8_t)r->qualification;
+		break;
+	case VMX_APIC_WRITE:
+		e->kind = EXIT_APIC_WRITE;
+		e->gpa = r->qualification & 0xfff;
+		break;
 	case VMX_CR:
 		decode_cr(r, e);
 		break;

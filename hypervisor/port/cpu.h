@@ -56,7 +56,9 @@ void port_invvpid(uint64_t type, uint16_t vpid);
  * CPU refused the VMCS as a whole (VM-instruction error).
  */
 bool port_vmx_enter(uint64_t *regs, bool launched);
-void port_nmi(void); /* the NMI that ended a stay in the guest is handled as if it had come here */
+unsigned port_vmx_notify_vector(void);
+void port_vmx_interrupt(unsigned vector); /* an interrupt that the CPU acknowledged when it ended a stay in the guest */
+void port_nmi(void);			  /* the NMI that ended a stay in the guest is handled as if it had come here */
 uint64_t port_cr2_get(void);
 void port_cr2_set(uint64_t value);
 uint64_t port_dr6_get(void);

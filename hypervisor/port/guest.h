@@ -24,7 +24,7 @@ int guest_vcpu_init(struct vcpu *v); /* v->hvm in reset state; 0 or -ENOMEM */
 void guest_vcpu_destroy(struct vcpu *v);
 void guest_paging_state(struct vcpu *v, struct guest_paging *out);
 
-/* An event became pending for v (its upcall_pending went 0 -> 1): have it injected (vector or callback GSI). */
+/* An event became pending for v (its upcall_pending went 0 -> 1): have it injected (vector or callback GSI), and wake v. */
 void guest_event_pending(struct vcpu *v);
 /* Asked before a vCPU that polls or halts sleeps: is any interrupt waiting that it could take now? Locks: none. */
 bool guest_interrupt_pending(struct vcpu *v);

@@ -15,6 +15,8 @@ unsigned port_cpu(void);       /* index of this CPU, 0 is the boot CPU */
 unsigned port_cpu_count(void); /* CPUs online */
 uint32_t port_cpu_apicid(unsigned cpu);
 void port_kick(unsigned cpu); /* makes that CPU leave port_idle() or its guest soon (IPI); never waits */
+void port_notify(
+	unsigned cpu); /* has a guest there take in what is posted to it (SDM vol. 3, 30.6); no guest, no effect */
 #define PORT_KICK_AGAIN                                                                                                \
 	100000u	       /* who waits for a CPU kicks it again after as many rounds: emulators lose one now and then */
 void port_relax(void); /* in a loop that waits for what another CPU does in its run loop */

@@ -108,6 +108,11 @@ void port_kick(unsigned cpu)
 	apic_send_ipi(port_cpu_apicid(cpu), VECTOR_KICK);
 }
 
+void port_notify(unsigned cpu)
+{
+	apic_send_ipi(port_cpu_apicid(cpu), VECTOR_NOTIFY);
+}
+
 void port_relax(void)
 {
 	__builtin_ia32_pause();

@@ -47,6 +47,7 @@
 #define VECTOR_DEVICE_LAST  0xef
 #define VECTOR_TIMER	    0xf0
 #define VECTOR_KICK	    0xf1
+#define VECTOR_NOTIFY	    0xf2 /* posted interrupts; a guest's CPU takes it itself */
 #define VECTOR_APIC_ERROR   0xfe
 #define VECTOR_SPURIOUS	    0xff
 

@@ -221,7 +221,12 @@ void trap_interrupt(unsigned vector)
 		ioapic_interrupt(vector);
 		return;
 	}
-	apic_eoi(); /* VECTOR_KICK: being woken is all; an APIC error or a stray vector changes nothing */
+	apic_eoi(); /* VECTOR_KICK: being woken is all; VECTOR_NOTIFY came between two stays; an APIC error or a stray vector changes nothing */
+}
+
+void port_vmx_interrupt(unsigned vector)
+{
+	trap_interrupt(vector);
 }
 
 /* Interrupt handlers save nothing (trap.S): all that C code may change is declared changed here. */

@@ -173,6 +173,11 @@ void port_vmx_host_state(void)
 		port_vmwrite(fields[i].field, fields[i].value);
 }
 
+unsigned port_vmx_notify_vector(void)
+{
+	return VECTOR_NOTIFY;
+}
+
 void port_nmi(void)
 {
 	__asm__ volatile("int $2" : : : "memory");

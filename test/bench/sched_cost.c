@@ -60,6 +60,10 @@ uint64_t port_now(void)
 	return now;
 }
 
+void port_notify(unsigned cpu)
+{
+}
+
 void port_kick(unsigned cpu)
 {
 }

@@ -58,7 +58,7 @@ boot() {
 # kernel CPU NAME [plain]: one guest kernel as dom0 (NAME@domU: as a domain that the kernel launch starts); plain: without the
 # CPU's optional features.
 kernel() {
-	local cpus args=${3:+virt-off=vpid,ple,xsaves,tsc-scaling,dirty-flags,preemption-timer,nrips,pause-filter} line n=${2%@domU} first=$2 with= words
+	local cpus args=${3:+virt-off=vpid,ple,xsaves,tsc-scaling,dirty-flags,preemption-timer,virtual-interrupts,nrips,pause-filter} line n=${2%@domU} first=$2 with= words
 	[ "$2" = "$n" ] || { first=launch args+=" guest_loglvl=all" with=$BUILD/test/guest/$n.elf; words=$(sed -n 's|^// launch: ||p' "$guest/$n.c"); }
 	cpus=$(sed -n 's|^// cpus: ||p' "$guest/$n.c")
 	[ "$2" != smp ] || cpus=2 # four would take turns for minutes

@@ -267,9 +267,14 @@ WEAK void guest_paging_state(struct vcpu *v, struct guest_paging *out)
 	*out = host_paging;
 }
 
+WEAK void sched_wake(struct vcpu *v)
+{
+}
+
 WEAK void guest_event_pending(struct vcpu *v)
 {
 	host_events_pending++;
+	sched_wake(v);
 }
 
 WEAK bool guest_interrupt_pending(struct vcpu *v)
@@ -468,7 +473,7 @@ WEAK void svm_switch_in(struct vcpu *v)
 }
 
 WEAK uint64_t vendor_tsc_rate_max;
-WEAK bool vendor_xsaves, vendor_dirty_flags;
+WEAK bool vendor_xsaves, vendor_dirty_flags, vendor_apic_delivers, vendor_apic_posted;
 
 WEAK void vmx_switch_in(struct vcpu *v, bool held)
 {

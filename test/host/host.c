@@ -214,6 +214,10 @@ __attribute__((weak)) unsigned port_node_range(unsigned i, uint64_t *start, uint
 	return i;
 }
 
+__attribute__((weak)) void port_notify(unsigned cpu)
+{
+}
+
 __attribute__((weak)) void port_kick(unsigned cpu)
 {
 	__atomic_fetch_add(&host_kicks[cpu], 1, __ATOMIC_RELAXED);
@@ -633,6 +637,15 @@ __attribute__((weak)) bool port_vmx_enter(uint64_t *regs, bool launched)
 }
 
 __attribute__((weak)) void port_nmi(void)
+{
+}
+
+__attribute__((weak)) unsigned port_vmx_notify_vector(void)
+{
+	return 0xf2;
+}
+
+__attribute__((weak)) void port_vmx_interrupt(unsigned vector)
 {
 }
 

@@ -29,6 +29,7 @@ static struct hvm_domain fake_hvm;
 static struct vcpu fake_vcpu[FAKE_VCPUS];
 static struct vcpu_info fake_info[FAKE_VCPUS];
 static struct hvm_vcpu fake_hvcpu[FAKE_VCPUS];
+static uint32_t fake_apic[FAKE_VCPUS][PAGE_SIZE / 4] __attribute__((aligned(64)));
 static struct vcpu *fake_list[FAKE_VCPUS];
 static struct vmcb fake_vmcb[FAKE_VCPUS];
 static enum cpu_mode fake_mode;
@@ -46,6 +47,7 @@ static inline void fake_machine(unsigned vcpus)
 	memset(fake_hvcpu, 0, sizeof(fake_hvcpu));
 	memset(fake_vmcb, 0, sizeof(fake_vmcb));
 	memset(fake_ram, 0, sizeof(fake_ram));
+	memset(fake_apic, 0, sizeof(fake_apic));
 	spin_lock_init(&fake_domain.lock, LOCK_DOMAIN);
 	fake_domain.hvm = &fake_hvm;
 	fake_domain.max_vcpus = vcpus;
@@ -61,6 +63,7 @@ static inline void fake_machine(unsigned vcpus)
 		fake_hvcpu[i].inject.vector = EVENT_NONE;
 		fake_vcpu[i].sched.up = true;
 		fake_list[i] = i < vcpus ? &fake_vcpu[i] : NULL;
+		fake_hvcpu[i].lapic.page = fake_apic[i];
 		vlapic_init(&fake_vcpu[i]);
 	}
 }
@@ -161,6 +164,13 @@ WEAK bool cpuid_has(const struct domain *d, uint32_t leaf, unsigned reg, unsigne
 WEAK void sched_wake(struct vcpu *v)
 {
 	fake_woken |= 1u << v->id;
+}
+
+static unsigned fake_notified; /* how often a CPU would have been told */
+
+WEAK void sched_notify(struct vcpu *v, bool tell)
+{
+	fake_notified += tell;
 }
 
 WEAK void sched_up(struct vcpu *v)

@@ -459,8 +459,194 @@ static void save_load(void **state)
 	assert_int_equal(vlapic_pending(t), 0x31);
 	memset(page, 0xff, sizeof(page)); /* rubbish is cut to what exists */
 	vlapic_import(t, page);
-	assert_int_equal(t->hvm->lapic.irr[0], 0xffff0000);
+	assert_int_equal(t->hvm->lapic.page[0x80], 0xffff0000);
 	vlapic_import(v, page);
+}
+
+/* --- a CPU that delivers by itself (SDM vol. 3, 30.1 and 30.6), against the hypervisor's own delivery --- */
+
+static struct {
+	uint8_t rvi, svi;
+	uint64_t eoi_exits[4];
+} cpu;
+
+static uint32_t *apic_word(struct vcpu *t, unsigned reg, uint8_t vector)
+{
+	return &t->hvm->lapic.page[4 * (reg + vector / 32)];
+}
+
+static uint8_t highest_in(struct vcpu *t, unsigned reg)
+{
+	for (unsigned vector = 255; vector; vector--)
+		if (*apic_word(t, reg, (uint8_t)vector) >> vector % 32 & 1)
+			return (uint8_t)vector;
+	return 0;
+}
+
+static void cpu_enters(void)
+{
+	uint16_t status;
+
+	if (vlapic_status(v, &status)) {
+		cpu.rvi = (uint8_t)status;
+		cpu.svi = (uint8_t)(status >> 8);
+	}
+	vlapic_levels(v, cpu.eoi_exits);
+	assert_int_equal(cpu.rvi, highest_in(v, 0x20));
+	assert_int_equal(cpu.svi, highest_in(v, 0x10));
+}
+
+static void cpu_is_told(void)
+{
+	uint32_t *posted = v->hvm->lapic.page + VLAPIC_POSTED / 4;
+
+	posted[8] = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		*apic_word(v, 0x20, (uint8_t)(32 * i)) |= posted[i];
+		posted[i] = 0;
+	}
+	cpu.rvi = highest_in(v, 0x20);
+}
+
+static int cpu_takes(void)
+{
+	uint8_t vector = cpu.rvi, tpr = (uint8_t)v->hvm->lapic.page[0x20] & 0xf0, ppr = cpu.svi & 0xf0;
+
+	ppr = tpr > ppr ? tpr : ppr;
+	if ((vector & 0xf0) <= ppr)
+		return -1;
+	*apic_word(v, 0x20, vector) &= ~(1u << vector % 32);
+	*apic_word(v, 0x10, vector) |= 1u << vector % 32;
+	cpu.svi = vector;
+	cpu.rvi = highest_in(v, 0x20);
+	return vector;
+}
+
+static void cpu_ends(void)
+{
+	uint8_t vector = cpu.svi;
+
+	*apic_word(v, 0x10, vector) &= ~(1u << vector % 32);
+	cpu.svi = highest_in(v, 0x10);
+	if (cpu.eoi_exits[vector / 64] >> vector % 64 & 1)
+		vlapic_eoi_exit(v, vector);
+}
+
+/* Vectors from 0x80 on are level-triggered. Both take the same in the same order, and the I/O APIC hears of the same ends. */
+static void cpu_delivers(void **state)
+{
+	struct vcpu *w = &fake_vcpu[1];
+	uint64_t seed = 88172645463325252ull;
+	unsigned taken = 0, ends = 0;
+	bool inside = false;
+
+	memset(&cpu, 0, sizeof(cpu));
+	for (unsigned step = 0; step < 300000; step++) {
+		uint64_t r = host_random(&seed);
+		uint8_t vector = (uint8_t)(16 + (r >> 8) % 240);
+		int expect;
+
+		switch (r % 8) {
+		case 0:
+		case 1:
+			vendor_apic_delivers = vendor_apic_posted = true;
+			vlapic_set_irq(v, vector, vector >= 0x80);
+			vendor_apic_delivers = vendor_apic_posted = false;
+			vlapic_set_irq(w, vector, vector >= 0x80);
+			if (!inside)
+				break;
+			if (vector < 0x80)
+				cpu_is_told();
+			else
+				inside = false; /* kicked */
+			break;
+		case 2:
+			v->hvm->lapic.page[0x20] = vector;
+			vlapic_set_tpr(w, vector);
+			break;
+		case 3:
+			inside = false;
+			break;
+		default:
+			vendor_apic_delivers = true;
+			if (!inside)
+				cpu_enters();
+			inside = true;
+			eois = 0;
+			if (r >> 32 & 1 && cpu.svi) {
+				if (r >> 33 & 1) {
+					cpu_ends();
+				} else { /* its EOI was no register that is virtualised */
+					vlapic_eoi(v);
+					cpu_enters();
+				}
+				vendor_apic_delivers = false;
+				ends += eois;
+				eois = eois ? 0 : 1;
+				vlapic_eoi(w);
+				assert_int_equal(eois, 1);
+			}
+			vendor_apic_delivers = true;
+			expect = vlapic_pending(v);
+			assert_int_equal(cpu_takes(), expect);
+			vendor_apic_delivers = false;
+			assert_int_equal(vlapic_pending(w), expect);
+			if (expect >= 0)
+				fake_taken(w, (uint8_t)expect);
+			taken += expect >= 0;
+			break;
+		}
+	}
+	assert_true(taken > 10000 && ends > 1000);
+}
+
+/* Nobody is told twice of what nobody took in yet; level-triggered ones have the CPU leave the guest. */
+static void posting(void **state)
+{
+	uint8_t page[VLAPIC_PAGE_BYTES];
+	uint64_t levels[4];
+	uint16_t status;
+
+	vendor_apic_delivers = vendor_apic_posted = true;
+	vlapic_status(v, &status);
+	vlapic_levels(v, levels);
+	fake_notified = fake_woken = 0;
+	vlapic_set_irq(v, 0x41, false);
+	vlapic_set_irq(v, 0x52, false);
+	assert_int_equal(fake_notified, 1);
+	assert_int_equal(fake_woken, 0);
+	assert_true(vlapic_status(v, &status));
+	assert_int_equal(status, 0x52);
+	assert_false(vlapic_status(v, &status));
+	assert_false(vlapic_levels(v, levels));
+	vlapic_set_irq(v, 0x93, true);
+	assert_int_equal(fake_woken, 1);
+	assert_int_equal(fake_notified, 1);
+	assert_true(vlapic_status(v, &status));
+	assert_int_equal(status, 0x93);
+	assert_true(vlapic_levels(v, levels));
+	assert_int_equal(levels[2], 1ull << (0x93 - 0x80));
+	assert_int_equal(levels[0] | levels[1] | levels[3], 0);
+	/* What is posted only is saved, and gone after a reset. */
+	vlapic_set_irq(v, 0x64, false);
+	vlapic_export(v, page);
+	assert_int_equal(page[0x230], 0x10);
+	vlapic_set_irq(v, 0x65, false);
+	vlapic_set_irq(v, 0x95, true);
+	vlapic_reset(v);
+	assert_int_equal(vlapic_pending(v), -1);
+	vlapic_mmio_write(v, 0xf0, 0x1ff);
+	vlapic_import(v, page);
+	assert_int_equal(vlapic_pending(v), 0x93);
+	assert_true(vlapic_levels(v, levels));
+	assert_int_equal(levels[2], 1ull << (0x93 - 0x80));
+	/* A SELF IPI of no vector: the CPU leaves it to us. */
+	v->hvm->lapic.page[0xfc] = 7;
+	vlapic_written(v, 0x3f0);
+	assert_int_equal(v->hvm->lapic.page[0xfc], 0);
+	vlapic_mmio_write(v, 0x280, 0);
+	assert_int_equal(vlapic_mmio_read(v, 0x280), 0x20);
+	vendor_apic_delivers = vendor_apic_posted = false;
 }
 
 int main(void)
@@ -483,6 +669,8 @@ int main(void)
 		cmocka_unit_test_setup(timer_tsc_deadline, setup),
 		cmocka_unit_test_setup(xapic_writes, setup),
 		cmocka_unit_test_setup(save_load, setup),
+		cmocka_unit_test_setup(cpu_delivers, setup),
+		cmocka_unit_test_setup(posting, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,18 @@ void port_nmi(void)
 	nmis++;
 }
 
+static unsigned acknowledged;
+
+void port_vmx_interrupt(unsigned vector)
+{
+	acknowledged = vector;
+}
+
+unsigned port_vmx_notify_vector(void)
+{
+	return 0xf2;
+}
+
 uint64_t port_cr2_get(void)
 {
 	return cr2[host_cpu];
@@ -268,18 +280,24 @@ void domain_shutdown(struct domain *d, uint8_t code)
 
 /* --- the tests --- */
 
-static int setup(void **state)
+static uint8_t *x2_msrs; /* made once */
+
+/* apic: the CPU delivers interrupts by itself. */
+static int begin(bool apic)
 {
 	vendor_vmx = true;
 	memset(region, 0, sizeof(region));
 	memset(current, 0, sizeof(current));
 	memset(missing, 0, sizeof(missing));
+	missing[MSR_VMX_SECONDARY] = apic ? 0 : SECONDARY_INTERRUPTS;
+	vendor_apic_delivers = false;
 	fake_machine(2);
 	host_boot(4096);
 	host_cpu = 0;
 	host_cpus = 2;
 	fake_hvm.io_bitmap = fake_hvm.msr_bitmap = heap_alloc_pages(2);
 	assert_int_equal(vmx_init(), 0);
+	assert_int_equal(msr_init(), 0);
 	for (unsigned c = 0; c < 2; c++)
 		assert_int_equal(vmx_cpu_init(c), 0);
 	for (unsigned i = 0; i < 2; i++) {
@@ -295,6 +313,16 @@ static int setup(void **state)
 	leaves_flags = 2;
 	vmx_switch_in(v, false);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return begin(false);
+}
+
+static int setup_apic(void **state)
+{
+	return begin(true);
 }
 
 static int teardown(void **state)
@@ -378,7 +406,7 @@ static void test_optional_controls(void **state)
 	vmx_set_tsc_rate(v, 0);
 	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
 	/* Nothing of what is there but not used was switched on. */
-	assert_int_equal(vmx_caps.secondary & (BIT(8) | BIT(9) | BIT(13) | BIT(14) | BIT(17) | BIT(18) | BIT(22)), 0);
+	assert_int_equal(vmx_caps.secondary & (BIT(13) | BIT(14) | BIT(17) | BIT(18) | BIT(22)), 0);
 	missing[MSR_VMX_SECONDARY] = SECONDARY_XSAVES | SECONDARY_TSC_SCALING;
 	assert_int_equal(vmx_init(), 0);
 	assert_true(!vendor_xsaves && !vendor_tsc_rate_max);
@@ -416,6 +444,97 @@ static void test_an_interrupted_interrupt_is_offered_anew(void **state)
 	assert_int_equal(e.kind, EXIT_NPF);
 	assert_int_equal(e.interrupted, 0);
 	assert_int_equal(vlapic_pending(v), 0x50);
+}
+
+/* Interrupts go into the page and the status field, not into the entry; the callback vector goes with the entry as ever. */
+static void test_virtual_interrupts(void **state)
+{
+	uint64_t page = port_direct_mfn(v->hvm->lapic.page).n << PAGE_SHIFT, own = port_vmread(VMCS_MSR_BITMAP);
+	struct exit e;
+
+	assert_true(vendor_apic_delivers && vendor_apic_posted);
+	assert_true(primary() & PRIMARY_TPR_SHADOW);
+	assert_false(primary() & (PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE));
+	assert_true(port_vmread(VMCS_PIN) & PIN_POSTED);
+	assert_true(port_vmread(VMCS_EXIT) & EXITC_ACK);
+	assert_int_equal(port_vmread(VMCS_VIRTUAL_APIC), page);
+	assert_int_equal(port_vmread(VMCS_POSTED), page + VLAPIC_POSTED);
+	assert_int_equal(port_vmread(VMCS_POSTED) & 63, 0);
+	assert_int_equal(port_vmread(VMCS_NOTIFY_VECTOR), 0xf2);
+	vlapic_set_irq(v, 0x50, false);
+	v->regs.rflags = 2;
+	enter();
+	assert_false(injected & BIT(31));
+	assert_false(primary() & PRIMARY_INTERRUPT_WINDOW);
+	assert_int_equal(port_vmread(VMCS_INTERRUPT_STATUS), 0x50);
+	assert_int_equal(v->hvm->lapic.page[4 * 0x22], 1u << 16);
+	vlapic_set_irq(v, 0xa1, true);
+	enter();
+	assert_int_equal(port_vmread(VMCS_INTERRUPT_STATUS), 0xa1);
+	assert_int_equal(port_vmread(VMCS_EOI_EXITS + 4), BIT(0x21));
+	assert_int_equal(port_vmread(VMCS_EOI_EXITS) | port_vmread(VMCS_EOI_EXITS + 6), 0);
+	/* One whose delivery faulted is in service already: it comes by the entry. */
+	leaves = (struct vmx_report){ .reason = VMX_EPT_VIOLATION, .idt_event = EVENT(0x50, 0), .gpa = 0x1000 };
+	e = enter();
+	hvm_redeliver(v, e.interrupted);
+	leaves = (struct vmx_report){ .reason = VMX_INTERRUPT, .event = EVENT(0xf1, 0) };
+	acknowledged = 0;
+	enter();
+	assert_int_equal(injected, EVENT(0x50, 0));
+	assert_int_equal(acknowledged, 0xf1);
+	fake_hvm.callback_vector = 0x40;
+	v->info->evtchn_upcall_pending = 1;
+	enter();
+	assert_true(primary() & PRIMARY_INTERRUPT_WINDOW);
+	v->regs.rflags = 2 | BIT(9);
+	enter();
+	assert_int_equal(injected, EVENT(0x40, 0));
+	leaves = (struct vmx_report){ .reason = VMX_EOI, .qualification = 0xa1 };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_EOI);
+	assert_int_equal(e.vector, 0xa1);
+	leaves = (struct vmx_report){ .reason = VMX_APIC_WRITE, .qualification = 0x3f0 };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_APIC_WRITE);
+	assert_int_equal(e.gpa, 0x3f0);
+	/* x2APIC mode: its MSRs do not exit, while it is on. */
+	assert_false(port_vmread(VMCS_SECONDARY) & SECONDARY_X2APIC);
+	assert_int_equal(own, port_direct_mfn(fake_hvm.msr_bitmap).n << PAGE_SHIFT);
+	assert_true(vlapic_msr_write(v, 0x1b, APIC_DEFAULT_BASE | BIT(11) | BIT(10) | BIT(8)));
+	enter();
+	assert_true(port_vmread(VMCS_SECONDARY) & SECONDARY_X2APIC);
+	assert_int_not_equal(port_vmread(VMCS_MSR_BITMAP), own);
+	x2_msrs = port_direct(MFN(port_vmread(VMCS_MSR_BITMAP) >> PAGE_SHIFT));
+	for (unsigned reg = 0; reg < 0x100; reg++) {
+		bool read = !(x2_msrs[(0x800 + reg) / 8] >> reg % 8 & 1);
+		bool write = !(x2_msrs[2048 + (0x800 + reg) / 8] >> reg % 8 & 1);
+
+		assert_int_equal(write, reg == 0x08 || reg == 0x0b || reg == 0x3f);
+		/* What is read without an exit is what an exit would give. */
+		if (read) {
+			uint64_t value;
+
+			assert_true(vlapic_msr_read(v, 0x800 + reg, &value));
+			assert_true(reg == 0x0a || value == v->hvm->lapic.page[4 * reg]);
+		}
+		assert_int_equal(read, reg == 2 || reg == 3 || reg == 8 || reg == 10 || reg == 13 ||
+					       (reg >= 15 && reg <= 0x28) || (reg >= 0x32 && reg <= 0x37));
+	}
+	assert_true(vlapic_msr_write(v, 0x1b, APIC_DEFAULT_BASE | BIT(8)));
+	enter();
+	assert_false(port_vmread(VMCS_SECONDARY) & SECONDARY_X2APIC);
+	assert_int_equal(port_vmread(VMCS_MSR_BITMAP), own);
+	/* What one needs the other for is left out together. */
+	missing[MSR_VMX_SECONDARY] = SECONDARY_INTERRUPTS;
+	assert_int_equal(vmx_init(), 0);
+	assert_false(vendor_apic_delivers || vendor_apic_posted || vmx_caps.pin & PIN_POSTED ||
+		     vmx_caps.exit & EXITC_ACK);
+	assert_false(vmx_caps.secondary & (SECONDARY_REGISTERS | SECONDARY_X2APIC));
+	assert_true(vmx_caps.primary & PRIMARY_CR8_LOAD && !(vmx_caps.primary & PRIMARY_TPR_SHADOW));
+	missing[MSR_VMX_SECONDARY] = 0;
+	missing[MSR_VMX_TRUE_PIN + 2] = EXITC_ACK;
+	assert_int_equal(vmx_init(), 0);
+	assert_true(vendor_apic_delivers && !vendor_apic_posted && !(vmx_caps.pin & PIN_POSTED));
 }
 
 static void test_events(void **state)
@@ -675,6 +794,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_optional_controls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interrupted_interrupt_is_offered_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_virtual_interrupts, setup_apic, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_cpu_leaves_to_us, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_control_registers, setup, teardown),

@@ -33,6 +33,7 @@ void guest_event_pending(struct vcpu *v)
 {
 	if (v->domain->id < WORLD_DOMAINS)
 		__atomic_fetch_add(&notified[v->domain->id][v->id], 1, __ATOMIC_RELAXED);
+	sched_wake(v);
 }
 
 /* Domain 0 has all rights, the others none. */
