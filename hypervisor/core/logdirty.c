@@ -2,7 +2,8 @@
  * core/logdirty.c: which frames of a domain were written, for migration (XEN_DOMCTL_shadow_op of xen/domctl.h). No bitmap
  * is kept: the type of a leaf is the mark. While p2m.logdirty is on, P2M_RAM_RW means dirty, P2M_RAM_LOGDIRTY clean and
  * P2M_RAM_TRACKED clean unless the CPU has set its dirty flag, which costs no exit; p2m_fault() and p2m_get_frame() make
- * the latter two the first before anybody else writes.
+ * the latter two the first before anybody else writes. Where the CPU also logs those writes, p2m.regions says which parts of
+ * the memory are worth looking at: a round costs what was written, not what there is.
  *
  * Locks: p2m.lock. Invariants: a leaf that loses write permission or its dirty flag is followed by a TLB flush and by the
  * loss of the hypervisor's windows on it before the lock is given back; a leaf larger than 4 KiB is dirty as a whole or
@@ -11,9 +12,82 @@
 #include "core/domain.h"
 #include "core/frame.h"
 #include "core/guestmem.h"
+#include "core/heap.h"
 #include "core/ptab.h"
 #include "lib/lib.h"
 #include "port/guest.h"
+
+#define REGION 512u /* gfns */
+
+static bool in_bitmap(const struct p2m *p, uint64_t region)
+{
+	return region < ((uint64_t)PAGE_SIZE * 8) << p->regions_order;
+}
+
+void logdirty_touch(struct p2m *p, uint64_t gfn, uint64_t count)
+{
+	if (likely(!p->regions))
+		return;
+	for (uint64_t r = gfn / REGION; r <= (gfn + count - 1) / REGION && in_bitmap(p, r); r++)
+		p->regions[r / 8] |= (uint8_t)(1u << r % 8);
+}
+
+void logdirty_logged(struct domain *d, const uint64_t *gpas, unsigned n)
+{
+	spin_lock(&d->p2m.lock);
+	for (unsigned i = 0; i < n; i++)
+		logdirty_touch(&d->p2m, gpas[i] >> PAGE_SHIFT, 1);
+	spin_unlock(&d->p2m.lock);
+}
+
+/*
+ * All marked at first: until the vCPUs have entered anew, nobody logs what they write. Without memory for it nothing is
+ * lost but time. What populates on demand changes leaves by itself.
+ */
+static void regions_begin(struct p2m *p)
+{
+	unsigned order = 0;
+	uint8_t *regions;
+
+	if (p->regions || !guest_logs_writes() || ptab_clean_type(p, 0) != P2M_RAM_TRACKED)
+		return;
+	while (order < 6 && p->max_gfn / REGION >= ((uint64_t)PAGE_SIZE * 8) << order)
+		order++;
+	regions = heap_alloc_pages(order);
+	if (!regions)
+		return;
+	memset(regions, 0xff, PAGE_SIZE << order);
+	p->regions_order = order;
+	__atomic_store_n(&p->regions, regions, __ATOMIC_RELEASE);
+}
+
+void logdirty_end(struct p2m *p)
+{
+	if (p->regions)
+		heap_free_pages(p->regions, p->regions_order);
+	__atomic_store_n(&p->regions, NULL, __ATOMIC_RELEASE);
+}
+
+/* Nothing of that region, which gfn is in, is dirty. */
+static bool region_clean(const struct p2m *p, uint64_t gfn)
+{
+	uint64_t r = gfn / REGION;
+
+	return p->regions && !p->pod_used && in_bitmap(p, r) && !(p->regions[r / 8] >> r % 8 & 1);
+}
+
+/* The region that is [gfn, end), if that is one, becomes clean, but for a leaf that is larger; what is logged marks it anew. */
+static void region_settle(struct p2m *p, uint64_t gfn, uint64_t end)
+{
+	uint64_t r = gfn / REGION;
+	unsigned level;
+
+	if (!p->regions || end - gfn < REGION || !in_bitmap(p, r))
+		return;
+	ptab_find(p, gfn, &level);
+	if (level < 2)
+		p->regions[r / 8] &= (uint8_t) ~(1u << r % 8);
+}
 
 static void retag(struct p2m *p, uint64_t *e, unsigned level, enum p2m_type to)
 {
@@ -33,6 +107,8 @@ bool logdirty_switch(struct domain *d, bool on, uint64_t *at)
 	bool done;
 
 	spin_lock(&p->lock);
+	if (on)
+		regions_begin(p);
 	for (unsigned n = 0; n < LOGDIRTY_PIECE && gfn <= p->max_gfn; n++) {
 		unsigned level;
 		uint64_t *e = ptab_find(p, gfn, &level);
@@ -44,6 +120,8 @@ bool logdirty_switch(struct domain *d, bool on, uint64_t *at)
 	done = gfn > p->max_gfn;
 	if (done)
 		p->logdirty = on;
+	if (done && !on)
+		logdirty_end(p);
 	if (on)
 		writers_must_fault(d, *at, gfn - *at);
 	spin_unlock(&p->lock);
@@ -70,15 +148,12 @@ static unsigned mark_held(uint8_t *bits, uint64_t first, mfn_t m, uint64_t count
 	return held;
 }
 
-unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned flags, uint8_t *bits)
+/* Of gfns [gfn, end): their bits, the first of which is that of from. p2m.lock held. */
+static unsigned read_span(struct p2m *p, uint64_t from, uint64_t gfn, uint64_t end, unsigned flags, uint8_t *bits)
 {
-	struct p2m *p = &d->p2m;
-	uint64_t end = from + count;
 	unsigned dirty = 0;
 
-	memset(bits, 0, DIV_UP(count, 8));
-	spin_lock(&p->lock);
-	for (uint64_t gfn = from, next; gfn < end; gfn = next) {
+	for (uint64_t next; gfn < end; gfn = next) {
 		unsigned level;
 		uint64_t *e = ptab_find(p, gfn, &level);
 		uint64_t beyond = (gfn | (ptab_span(level) - 1)) + 1;
@@ -96,6 +171,25 @@ unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned
 
 			dirty += mark_held(bits, gfn - from, m, next - gfn);
 		}
+	}
+	return dirty;
+}
+
+unsigned logdirty_read(struct domain *d, uint64_t from, unsigned count, unsigned flags, uint8_t *bits)
+{
+	struct p2m *p = &d->p2m;
+	uint64_t end = from + count;
+	unsigned dirty = 0;
+
+	memset(bits, 0, DIV_UP(count, 8));
+	spin_lock(&p->lock);
+	for (uint64_t gfn = from, next; gfn < end; gfn = next) {
+		next = MIN((gfn | (REGION - 1)) + 1, end);
+		if (!(flags & LOGDIRTY_HELD) && region_clean(p, gfn))
+			continue;
+		if (flags & LOGDIRTY_CLEAN)
+			region_settle(p, gfn, next);
+		dirty += read_span(p, from, gfn, next, flags, bits);
 	}
 	if ((flags & LOGDIRTY_CLEAN) && dirty)
 		writers_must_fault(d, ALIGN_DOWN(from, ptab_span(2)), end - ALIGN_DOWN(from, ptab_span(2)));

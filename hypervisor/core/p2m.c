@@ -141,6 +141,7 @@ int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf)
 	if (ret)
 		return ret;
 	ptab_set(e, leaf);
+	logdirty_touch(p, gfn, 1ull << order);
 	if (gfn + (1ull << order) - 1 > p->max_gfn)
 		p->max_gfn = gfn + (1ull << order) - 1;
 	return 0;
@@ -366,6 +367,7 @@ static int retype(struct domain *d, uint64_t gfn, uint64_t *e, unsigned level, e
 			return -ENOMEM;
 	}
 	ptab_set(e, ptab_leaf(d->p2m.format, ptab_mfn(*e), to, 0));
+	logdirty_touch(&d->p2m, gfn, 1);
 	guestmem_forget_gfns(d, gfn, 1);
 	guest_tlb_flush(d);
 	return 0;
@@ -378,6 +380,7 @@ static bool make_dirty(struct domain *d, uint64_t gfn, uint64_t *e, unsigned lev
 		return true;
 	e = ptab_find(&d->p2m, gfn, &level); /* of a 1 GiB leaf, 2 MiB ones may have been made */
 	ptab_set(e, ptab_leaf(d->p2m.format, ptab_mfn(*e), P2M_RAM_RW, level));
+	logdirty_touch(&d->p2m, ALIGN_DOWN(gfn, ptab_span(level)), ptab_span(level));
 	guest_tlb_flush(d);
 	return true;
 }
@@ -586,6 +589,7 @@ void p2m_destroy(struct domain *d)
 	if (!p->table_frames)
 		return;
 	ASSERT(p->table_frames == 1);
+	logdirty_end(p);
 	ptab_free(p, port_direct(p->root));
 	p->root = MFN_INVALID;
 }

@@ -66,6 +66,12 @@ struct p2m {
 	uint8_t nr_found, found_stage; /* enum pod_stage */
 	uint64_t *pod_list[2];	       /* heap page chains of single frames and 2 MiB blocks; owned by core/pod.c */
 	bool logdirty;		       /* log-dirty mode on */
+	/*
+	 * While the CPU logs what it sets dirty flags for: a bit for each 512 gfns, set: something there may be dirty. NULL: it does
+	 * not, and all have to be looked at. May be read without the lock by who only asks which of the two.
+	 */
+	uint8_t *regions;
+	unsigned regions_order; /* of its heap pages */
 	struct {
 		uint64_t key[4]; /* what tells this call from another; made and read by hcall/domctl_misc.c */
 		uint64_t next;	 /* the gfn to go on at, 0 = nothing was preempted */
@@ -132,6 +138,13 @@ void p2m_mark_dirty(struct domain *d, gfn_t g, mfn_t m);
  * all is done and p2m.logdirty is set. Leaves that pieces are made of on the first write stay 4 KiB leaves.
  */
 bool logdirty_switch(struct domain *d, bool on, uint64_t *at);
+/* Locks: none. The CPU logged these addresses (SDM vol. 3, 29.3.6): n of them, of frames that the guest wrote. */
+void logdirty_logged(struct domain *d, const uint64_t *gpas, unsigned n);
+void logdirty_touch(struct p2m *p, uint64_t gfn, uint64_t count); /* p2m.lock held: these may be dirty from now on */
+static inline bool logdirty_by_cpu(const struct p2m *p)
+{
+	return __atomic_load_n(&p->regions, __ATOMIC_RELAXED);
+}
 #define LOGDIRTY_MAX_PAGES (1ull << 36) /* what four levels of tables reach */
 #define LOGDIRTY_PIECE	   4096u	/* gfns looked at in one piece at most: a bitmap of 512 bytes */
 #define LOGDIRTY_CLEAN	   1u		/* what is reported is clean afterwards */

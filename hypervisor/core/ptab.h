@@ -85,6 +85,8 @@ int p2m_place(struct domain *d, uint64_t gfn, unsigned order, uint64_t leaf);
 /* Takes p2m.lock with at least one place left in p2m.pending. */
 void p2m_lock_with_room(struct domain *d) ACQUIRE(d->p2m.lock);
 
+void logdirty_end(struct p2m *p); /* core/logdirty.c, for core/p2m.c: what it keeps is given back */
+
 /* core/pod.c, for core/p2m.c. */
 /* p2m.lock held: fills the P2M_POD entry there. 0, -ENOMEM, -EAGAIN: a piece of the search for a frame is done, call again. */
 int pod_fill(struct domain *d, uint64_t gfn);

@@ -84,6 +84,10 @@ static long logdirty_bitmap(struct domctl_call *c)
 	if (!p->logdirty || (s->mode & ~XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL))
 		return -EINVAL;
 	logdirty_resume(c);
+	if (logdirty_by_cpu(p)) { /* what CPUs have not handed over yet comes with an exit of each */
+		guest_tlb_flush(c->d);
+		guest_tlb_sync(c->d);
+	}
 	pages = MIN(s->pages, LOGDIRTY_MAX_PAGES);
 	while (p->logdirty_call.next < pages) {
 		unsigned count = (unsigned)MIN(pages - p->logdirty_call.next, (uint64_t)LOGDIRTY_PIECE);

@@ -505,6 +505,11 @@ bool guest_uses_ept(void)
 	return vendor_vmx;
 }
 
+bool guest_logs_writes(void)
+{
+	return vendor_logs_writes;
+}
+
 bool guest_dirty_flags(void)
 {
 	return vendor_dirty_flags;

@@ -5,7 +5,7 @@
 #include "lib/lib.h"
 #include "port/cpu.h"
 
-bool vendor_vmx, vendor_xsaves, vendor_dirty_flags, vendor_apic_delivers, vendor_apic_posted;
+bool vendor_vmx, vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_apic_delivers, vendor_apic_posted;
 uint64_t vendor_tsc_rate_max;
 static const char *switched_off = "";
 
@@ -30,7 +30,7 @@ static void check_names(const char *off)
 {
 	static const char all[] =
 		"nrips,decode-assists,pause-filter,flush-by-asid,vmcb-clean,tsc-scaling,dirty-flags,vpid,"
-		"ple,xsaves,preemption-timer,virtual-interrupts,apic-registers,posted-interrupts";
+		"ple,xsaves,pml,preemption-timer,virtual-interrupts,apic-registers,posted-interrupts";
 	const char *word;
 	size_t n;
 

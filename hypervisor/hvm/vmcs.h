@@ -9,10 +9,12 @@ enum vmcs_field {
 	VMCS_NOTIFY_VECTOR = 0x0002,
 	VMCS_GUEST_SELECTOR = 0x0800,	/* + 2 * enum vmcs_seg */
 	VMCS_INTERRUPT_STATUS = 0x0810, /* highest of ISR << 8 | highest of IRR */
+	VMCS_LOG_INDEX = 0x0812,	/* of the next entry, going down */
 	VMCS_HOST_SELECTOR = 0x0c00,	/* ES CS SS DS FS GS TR */
 	VMCS_IO_BITMAP_A = 0x2000,
 	VMCS_IO_BITMAP_B = 0x2002,
 	VMCS_MSR_BITMAP = 0x2004,
+	VMCS_LOG = 0x200e,
 	VMCS_TSC_OFFSET = 0x2010,
 	VMCS_VIRTUAL_APIC = 0x2012,
 	VMCS_POSTED = 0x2016,
@@ -141,6 +143,7 @@ enum vmcs_seg { VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS, VSEG_LDTR,
 #define SECONDARY_INTERRUPTS   BIT(9) /* delivered by the CPU */
 #define SECONDARY_PLE	       BIT(10)
 #define SECONDARY_INVPCID      BIT(12)
+#define SECONDARY_LOG	       BIT(17) /* page-modification logging */
 #define SECONDARY_XSAVES       BIT(20)
 #define SECONDARY_TSC_SCALING  BIT(25)
 
@@ -210,6 +213,7 @@ enum vmx_reason {
 	VMX_WBINVD = 54,
 	VMX_XSETBV = 55,
 	VMX_APIC_WRITE = 56,
+	VMX_LOG_FULL = 62,
 };
 #define VMX_ENTRY_FAILED BIT(31)
 

@@ -41,6 +41,7 @@
 #define ATTR_PRESENT 0x80u
 #define ATTR_DPL     0x60u
 #define NR_PDPTES    4u
+#define LOG_ENTRIES  512u
 
 struct vmx_vcpu {
 	void *vmcs;
@@ -50,7 +51,9 @@ struct vmx_vcpu {
 	uint32_t primary, entry; /* what the VMCS has in these controls */
 	uint32_t cpu;		 /* CPU + 1 whose host state the VMCS has; 0: none */
 	bool launched, stale_pdptes;
-	bool x2apic; /* the VMCS has the virtual APIC in that mode */
+	uint64_t *log; /* of LOG_ENTRIES addresses, filled from the end; NULL: the CPU has none */
+	bool logs;     /* the VMCS has that switched on */
+	bool x2apic;   /* the VMCS has the virtual APIC in that mode */
 	uint64_t cr2, dr6, kernel_gs_base;
 	uint64_t syscall[4]; /* STAR, LSTAR, CSTAR, SFMASK */
 };
@@ -378,6 +381,12 @@ static uint64_t eptp(struct vcpu *v)
 	return v->domain->p2m.root.n << PAGE_SHIFT | EPTP_WALK4 | EPTP_WB | (vendor_dirty_flags ? EPTP_FLAGS : 0);
 }
 
+/* What of it a vCPU has on only at times. */
+static uint32_t secondary(const struct vmx_vcpu *s)
+{
+	return vmx_caps.secondary & ~(uint32_t)((s->x2apic ? 0 : SECONDARY_X2APIC) | (s->logs ? 0 : SECONDARY_LOG));
+}
+
 static void program_apic(struct vcpu *v)
 {
 	uint64_t page = port_direct_mfn(v->hvm->lapic.page).n << PAGE_SHIFT;
@@ -402,7 +411,7 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 	s->entry = vmx_caps.entry;
 	port_vmwrite(VMCS_PIN, vmx_caps.pin);
 	port_vmwrite(VMCS_PRIMARY, s->primary);
-	port_vmwrite(VMCS_SECONDARY, vmx_caps.secondary & ~(uint32_t)SECONDARY_X2APIC);
+	port_vmwrite(VMCS_SECONDARY, secondary(s));
 	port_vmwrite(VMCS_EXIT, vmx_caps.exit);
 	port_vmwrite(VMCS_ENTRY, s->entry);
 	/* #DB and #AC can be raised again by their own delivery, for ever: only an exit lets anything else happen. */
@@ -433,6 +442,10 @@ static void program_controls(struct vcpu *v, struct vmx_vcpu *s)
 		port_vmwrite(VMCS_TSC_MULTIPLIER, TSC_MULTIPLIER_ONE);
 	if (vendor_apic_delivers)
 		program_apic(v);
+	if (s->log) {
+		port_vmwrite(VMCS_LOG, port_direct_mfn(s->log).n << PAGE_SHIFT);
+		port_vmwrite(VMCS_LOG_INDEX, LOG_ENTRIES - 1);
+	}
 	if (vmx_caps.secondary & SECONDARY_PLE) {
 		port_vmwrite(VMCS_PLE_GAP, 128);
 		port_vmwrite(VMCS_PLE_WINDOW, 4096);
@@ -446,14 +459,16 @@ int vmx_vcpu_init(struct vcpu *v)
 
 	if (!s)
 		return -ENOMEM;
+	v->hvm->vmx = s;
 	s->vmcs = new_region(&s->vmcs_pa);
-	if (!s->vmcs) {
-		heap_free(s, sizeof(*s));
+	if (vendor_logs_writes)
+		s->log = heap_alloc_pages(0);
+	if (!s->vmcs || (vendor_logs_writes && !s->log)) {
+		vmx_vcpu_destroy(v);
 		return -ENOMEM;
 	}
 	s->offer.vector = NO_VECTOR;
 	s->cpu = 0;
-	v->hvm->vmx = s;
 	port_vmclear(s->vmcs_pa);
 	opened = open(v);
 	program_controls(v, s);
@@ -468,7 +483,10 @@ void vmx_vcpu_destroy(struct vcpu *v)
 
 	if (!s)
 		return;
-	heap_free_pages(s->vmcs, 0);
+	if (s->vmcs)
+		heap_free_pages(s->vmcs, 0);
+	if (s->log)
+		heap_free_pages(s->log, 0);
 	heap_free(s, sizeof(*s));
 	v->hvm->vmx = NULL;
 }
@@ -610,8 +628,26 @@ static void virtual_apic(struct vcpu *v, struct vmx_vcpu *s)
 	if (likely(s->x2apic == x2))
 		return;
 	s->x2apic = x2;
-	port_vmwrite(VMCS_SECONDARY, x2 ? vmx_caps.secondary : vmx_caps.secondary & ~(uint32_t)SECONDARY_X2APIC);
+	port_vmwrite(VMCS_SECONDARY, secondary(s));
 	port_vmwrite(VMCS_MSR_BITMAP, port_direct_mfn(x2 ? x2_bitmap : v->domain->hvm->msr_bitmap).n << PAGE_SHIFT);
+}
+
+/* Log-dirty begins or ends for v. */
+static void switch_log(struct vmx_vcpu *s, bool on)
+{
+	s->logs = on;
+	port_vmwrite(VMCS_SECONDARY, secondary(s));
+}
+
+/* The index is that of the next entry, and 0xffff when none is left. */
+static void empty_log(struct vcpu *v, struct vmx_vcpu *s)
+{
+	unsigned first = (uint16_t)(port_vmread(VMCS_LOG_INDEX) + 1);
+
+	if (first >= LOG_ENTRIES)
+		return;
+	logdirty_logged(v->domain, s->log + first, LOG_ENTRIES - first);
+	port_vmwrite(VMCS_LOG_INDEX, LOG_ENTRIES - 1);
 }
 
 /* The stay ends when this CPU's timer is due, without an interrupt. */
@@ -665,8 +701,9 @@ static void read_report(struct vmx_report *r, uint64_t rip)
 /* What the CPU leaves to us at an exit: an NMI that came, the cause of a #DB, NMIs that an IRET with a fault let in. */
 static void settle_exit(struct vcpu *v, const struct vmx_report *r, const struct exit *e)
 {
-	bool iret_faulted = (r->reason == VMX_EXCEPTION && (r->event & BIT(12)) && (uint8_t)r->event != 8) ||
-			    (r->reason == VMX_EPT_VIOLATION && (r->qualification & BIT(12)));
+	bool iret_faulted =
+		(r->reason == VMX_EXCEPTION && (r->event & BIT(12)) && (uint8_t)r->event != 8) ||
+		((r->reason == VMX_EPT_VIOLATION || r->reason == VMX_LOG_FULL) && (r->qualification & BIT(12)));
 
 	if (r->reason == VMX_EXCEPTION && (r->event >> EVENT_TYPE_SHIFT & 7) == 2)
 		port_nmi();
@@ -747,6 +784,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 	flush(v, s);
 	if (vendor_apic_delivers)
 		virtual_apic(v, s);
+	if (unlikely(s->logs != (s->log && logdirty_by_cpu(&v->domain->p2m))))
+		switch_log(s, !s->logs);
 	offer_interrupt(v, s);
 	if (vmx_caps.pin & PIN_TIMER)
 		limit_stay();
@@ -763,6 +802,8 @@ void vmx_run(struct vcpu *v, struct exit *e)
 	v->regs.rsp = port_vmread(VMCS_GUEST_RSP);
 	v->regs.rip = port_vmread(VMCS_GUEST_RIP);
 	v->regs.rflags = port_vmread(VMCS_GUEST_RFLAGS);
+	if (unlikely(s->logs))
+		empty_log(v, s);
 	read_report(&r, v->regs.rip);
 	vmx_decode(&r, e);
 	if (unlikely(e->kind == EXIT_INVALID))

@@ -117,7 +117,8 @@ static uint32_t optional_secondary(void)
 	       (vendor_may_use("ple") ? SECONDARY_PLE : 0) | (vendor_may_use("xsaves") ? SECONDARY_XSAVES : 0) |
 	       (vendor_may_use("tsc-scaling") ? SECONDARY_TSC_SCALING : 0) |
 	       (vendor_may_use("virtual-interrupts") ? SECONDARY_INTERRUPTS | SECONDARY_X2APIC : 0) |
-	       (vendor_may_use("apic-registers") ? SECONDARY_REGISTERS : 0);
+	       (vendor_may_use("apic-registers") ? SECONDARY_REGISTERS : 0) |
+	       (vendor_may_use("pml") ? SECONDARY_LOG : 0);
 }
 
 /* What the CPU has and nobody uses, by the bits of its controls that may be 1. */
@@ -126,7 +127,6 @@ static void say_unused(void)
 	static const struct control secondary[] = {
 		{ BIT(13), " VM functions" },
 		{ BIT(14), " VMCS shadowing" },
-		{ BIT(17), " page-modification logging" },
 		{ BIT(18), " #VE" },
 		{ BIT(22), " mode-based execute control" },
 		{ 0, NULL },
@@ -232,10 +232,14 @@ int vmx_init(void)
 	vmx_caps.entry &= ~(uint32_t)ENTRYC_IA32E; /* that is each vCPU's own */
 	vmx_caps.primary &= ~(uint32_t)(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW | PRIMARY_RDTSC);
 	vendor_dirty_flags = vmx_caps.ept & EPT_CAP_FLAGS && vendor_may_use("dirty-flags");
+	if (!vendor_dirty_flags)
+		vmx_caps.secondary &= ~(uint32_t)SECONDARY_LOG;
+	vendor_logs_writes = vmx_caps.secondary & SECONDARY_LOG;
 	vendor_xsaves = vmx_caps.secondary & SECONDARY_XSAVES;
 	vendor_tsc_rate_max = vmx_caps.secondary & SECONDARY_TSC_SCALING ? (1ull << 48) - 1 : 0;
-	log_info("VMX: EPT%s%s, unrestricted guest%s%s%s%s%s%s%s%s%s%s",
+	log_info("VMX: EPT%s%s%s, unrestricted guest%s%s%s%s%s%s%s%s%s%s",
 		 vmx_caps.ept & EPT_CAP_1G ? " with 1 GiB pages" : "", vendor_dirty_flags ? ", dirty flags" : "",
+		 vendor_logs_writes ? ", page-modification log" : "",
 		 vmx_caps.secondary & SECONDARY_VPID ? ", VPID" : "",
 		 vmx_caps.secondary & SECONDARY_RDTSCP ? ", RDTSCP" : "",
 		 vmx_caps.secondary & SECONDARY_INVPCID ? ", INVPCID" : "",

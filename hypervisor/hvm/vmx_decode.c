@@ -84,6 +84,8 @@ static enum exit_kind simple_kind(uint32_t reason)
 	case VMX_INTERRUPT:
 	case VMX_TIMER: /* port_poll() sees that it is due */
 		return EXIT_INTERRUPT;
+	case VMX_LOG_FULL: /* it is emptied at each exit */
+		return EXIT_NONE;
 	case VMX_TRIPLE_FAULT:
 		return EXIT_SHUTDOWN;
 	case VMX_INIT:

@@ -473,7 +473,7 @@ WEAK void svm_switch_in(struct vcpu *v)
 }
 
 WEAK uint64_t vendor_tsc_rate_max;
-WEAK bool vendor_xsaves, vendor_dirty_flags, vendor_apic_delivers, vendor_apic_posted;
+WEAK bool vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_apic_delivers, vendor_apic_posted;
 
 WEAK void vmx_switch_in(struct vcpu *v, bool held)
 {
@@ -490,6 +490,13 @@ WEAK void hvm_redeliver(struct vcpu *v, uint64_t interrupted)
 WEAK bool guest_uses_ept(void)
 {
 	return false;
+}
+
+bool host_logs_writes;
+
+WEAK bool guest_logs_writes(void)
+{
+	return host_logs_writes;
 }
 
 WEAK bool guest_dirty_flags(void)

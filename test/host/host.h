@@ -55,7 +55,7 @@ unsigned host_windows(void);	      /* window slots in use on this CPU */
 /* Time and CPUs. */
 extern uint64_t host_ns;
 extern uint64_t host_timer_deadline;
-extern bool host_timer_deferred;
+extern bool host_timer_deferred, host_logs_writes;
 extern _Thread_local unsigned host_cpu; /* a test with threads has one CPU in each */
 extern unsigned host_cpus;
 extern unsigned host_kicks[];	      /* port_kick() calls per CPU */

@@ -1,4 +1,4 @@
-/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c */
+/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/logdirty.c core/pod.c core/guestmem.c */
 /* Copies from and to guests: page walks of every paging mode with their faults, and the discipline of windows. */
 #include "host/host.h"
 

@@ -177,6 +177,9 @@ static void test_held(void **state)
 	assert_int_equal(logdirty_read(d, 0, SPAN, LOGDIRTY_HELD, bits), 0);
 }
 
+static uint64_t cpu_log[4096];
+static unsigned cpu_logged;
+
 /* What the CPU does when the guest writes there: true unless it faults. */
 static bool cpu_writes(struct domain *d, uint64_t gfn)
 {
@@ -185,8 +188,62 @@ static bool cpu_writes(struct domain *d, uint64_t gfn)
 
 	if (!ptab_writable(ptab_type(*e)))
 		return false;
-	*e |= BIT(6); /* APM vol. 2, 5.4.2 */
+	if (logdirty_by_cpu(&d->p2m) && !(*e & BIT(6)))
+		cpu_log[cpu_logged++] = gfn << PAGE_SHIFT | (gfn & 7); /* low bits mean nothing */
+	*e |= BIT(6);						       /* APM vol. 2, 5.4.2 */
 	return true;
+}
+
+/* Every vCPU left the guest. */
+static void cpu_exits(struct domain *d)
+{
+	logdirty_logged(d, cpu_log, cpu_logged);
+	cpu_logged = 0;
+}
+
+/* With the CPU's log a round looks at what was written only: a page that says dirty where nothing was logged is not found. */
+static void test_log(void **state)
+{
+	struct domain *d = dom[1];
+	unsigned level;
+
+	host_logs_writes = true;
+	populate(d, 512, ORDER_2M);
+	populate(d, 1024, ORDER_2M);
+	turn(d, true);
+	assert_true(logdirty_by_cpu(&d->p2m));
+	assert_int_equal(clean(d), 0); /* looks at all: what came before the vCPUs logged */
+	assert_true(p2m_fault(d, GFN(600), true, false));
+	assert_int_equal(clean(d), 1);
+	*ptab_find(&d->p2m, 601, &level) |= BIT(6);
+	assert_int_equal(clean(d), 0);
+	assert_true(cpu_writes(d, 602));
+	cpu_exits(d);
+	assert_int_equal(clean(d), 2); /* the region is looked at as a whole */
+	assert_true(bit(601) && bit(602));
+	/* Who asks for a part only leaves the rest marked; who peeks, all of it. */
+	assert_true(cpu_writes(d, 700));
+	assert_true(cpu_writes(d, 1000));
+	cpu_exits(d);
+	assert_int_equal(logdirty_read(d, 0, SPAN, 0, bits), 2);
+	assert_int_equal(logdirty_read(d, 0, 800, LOGDIRTY_CLEAN, bits), 1);
+	assert_int_equal(clean(d), 1);
+	assert_int_equal(clean(d), 0);
+	/* Written between the two: the log of it comes after the round that made its region clean. */
+	assert_true(cpu_writes(d, 700));
+	cpu_exits(d);
+	assert_true(cpu_writes(d, 701));
+	assert_int_equal(clean(d), 2);
+	assert_true(cpu_writes(d, 702));
+	cpu_exits(d);
+	assert_int_equal(clean(d), 1);
+	turn(d, false);
+	assert_false(logdirty_by_cpu(&d->p2m));
+	/* Out of memory, or with pages that are populated on demand, there is no log; nothing else changes. */
+	d->p2m.pod_used = true;
+	turn(d, true);
+	assert_false(logdirty_by_cpu(&d->p2m));
+	host_logs_writes = false;
 }
 
 /* The CPU's dirty flags say it without a fault, but of a larger leaf that is still whole; the hypervisor says it as ever. */
@@ -231,7 +288,7 @@ static void test_dirty_flags(void **state)
 }
 
 /* Random writes, maps, releases and readings of parts; every report is exact. */
-static void run_model(bool dirty_flags)
+static void run_model(bool dirty_flags, bool logs)
 {
 	static bool there[SPAN], dirty[SPAN];
 	struct domain *d = dom[1];
@@ -242,6 +299,7 @@ static void run_model(bool dirty_flags)
 	for (uint64_t g = 0; g < WORLD_RAM; g++)
 		there[g] = true;
 	d->p2m.dirty_flags = dirty_flags;
+	host_logs_writes = logs;
 	turn(d, true);
 	for (unsigned step = 0; step < 40000; step++) {
 		uint64_t r = host_random(&seed), g = (r >> 8) % SPAN, n = 1;
@@ -269,6 +327,7 @@ static void run_model(bool dirty_flags)
 			break;
 		case 3:
 			if (r >> 58 == 0) {
+				cpu_exits(d);
 				turn(d, false);
 				turn(d, true);
 				memset(dirty, 0, sizeof(dirty));
@@ -277,6 +336,7 @@ static void run_model(bool dirty_flags)
 		case 4:
 			for (uint64_t i = 0; i < count; i++)
 				expect += dirty[i];
+			cpu_exits(d);
 			assert_int_equal(logdirty_read(d, 0, count, r >> 63 ? LOGDIRTY_CLEAN : 0, bits), expect);
 			for (uint64_t i = 0; i < count; i++)
 				assert_int_equal(bit(i), dirty[i]);
@@ -298,12 +358,18 @@ static void run_model(bool dirty_flags)
 
 static void test_model(void **state)
 {
-	run_model(false);
+	run_model(false, false);
 }
 
 static void test_model_flags(void **state)
 {
-	run_model(true);
+	run_model(true, false);
+}
+
+static void test_model_log(void **state)
+{
+	run_model(true, true);
+	host_logs_writes = false;
 }
 
 int main(void)
@@ -317,6 +383,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_model, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_dirty_flags, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_model_flags, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_log, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_model_log, world_begin, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c */
+/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/logdirty.c core/pod.c core/guestmem.c */
 /* The nested page tables against an array model; references, pending list, faults, populate on demand, teardown. */
 #include "host/host.h"
 

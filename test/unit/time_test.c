@@ -1,4 +1,4 @@
-/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/pod.c core/guestmem.c core/time.c */
+/* sources: core/frame.c core/heap.c core/ptab.c core/p2m.c core/logdirty.c core/pod.c core/guestmem.c core/time.c */
 /*
  * The registered areas: runstate in both layouts, with and without the update flag, and time; over a page boundary. An area
  * of which a page went away since is left as far as it was written.

@@ -141,6 +141,27 @@ void port_dr6_set(uint64_t value)
 {
 }
 
+static unsigned cpu_writes, logged; /* pages that the guest writes in its next stay; those that were reported */
+static uint64_t logged_sum;
+
+void logdirty_logged(struct domain *d, const uint64_t *gpas, unsigned n)
+{
+	assert_ptr_equal(d, &fake_domain);
+	for (unsigned i = 0; i < n; i++)
+		logged_sum += gpas[i] >> PAGE_SHIFT;
+	logged += n;
+}
+
+/* Logs what it can of that (SDM vol. 3, 29.3.6). */
+static void log_writes(void)
+{
+	uint64_t *log = port_direct(MFN(port_vmread(VMCS_LOG) >> PAGE_SHIFT)), index = port_vmread(VMCS_LOG_INDEX);
+
+	for (; cpu_writes && index < 512; cpu_writes--, index = (index - 1) & 0xffff)
+		log[index] = (uint64_t)cpu_writes << PAGE_SHIFT;
+	port_vmwrite(VMCS_LOG_INDEX, index);
+}
+
 bool port_vmx_enter(uint64_t *regs, bool launched)
 {
 	assert_int_equal(port_vmread(VMCS_HOST_RIP), 1 + host_cpu);
@@ -149,6 +170,8 @@ bool port_vmx_enter(uint64_t *regs, bool launched)
 		port_vmwrite(VMCS_INSTRUCTION_ERROR, 7);
 		return false;
 	}
+	if (port_vmread(VMCS_SECONDARY) & SECONDARY_LOG)
+		log_writes();
 	port_vmwrite(VMCS_ENTRY_EVENT, injected & ~BIT(31));
 	port_vmwrite(VMCS_REASON, leaves.reason);
 	port_vmwrite(VMCS_QUALIFICATION, leaves.qualification);
@@ -361,6 +384,46 @@ static void test_a_missing_control_is_refused(void **state)
 	assert_int_equal(vmx_init(), 0);
 }
 
+/* While the domain wants it the CPU logs, and each exit hands over what it logged, in order or not. */
+static void test_log(void **state)
+{
+	static uint8_t regions[8];
+	struct exit e;
+
+	assert_true(vendor_logs_writes);
+	logged = 0;
+	cpu_writes = 5;
+	vmx_run(v, &e);
+	assert_false(port_vmread(VMCS_SECONDARY) & SECONDARY_LOG);
+	assert_int_equal(logged, 0);
+	fake_domain.p2m.regions = regions;
+	for (unsigned n = 0; n <= 512; n += n < 3 ? 1 : 509 / 3) {
+		logged = 0;
+		logged_sum = 0;
+		cpu_writes = n;
+		vmx_run(v, &e);
+		assert_true(port_vmread(VMCS_SECONDARY) & SECONDARY_LOG);
+		assert_int_equal(logged, n);
+		assert_int_equal(logged_sum, n * (n + 1) / 2);
+	}
+	cpu_writes = 600; /* full: an exit that asks for nothing but that */
+	logged = 0;
+	leaves = (struct vmx_report){ .reason = VMX_LOG_FULL, .qualification = BIT(12) };
+	port_vmwrite(VMCS_BLOCKING, 0);
+	vmx_run(v, &e);
+	assert_int_equal(e.kind, EXIT_NONE);
+	assert_int_equal(logged, 512);
+	assert_int_equal(port_vmread(VMCS_BLOCKING), BLOCKING_NMI); /* its IRET had unblocked NMIs, and runs again */
+	vmx_run(v, &e);
+	assert_int_equal(logged, 600);
+	fake_domain.p2m.regions = NULL;
+	vmx_run(v, &e);
+	assert_false(port_vmread(VMCS_SECONDARY) & SECONDARY_LOG);
+	missing[MSR_VMX_EPT_VPID] = EPT_CAP_FLAGS;
+	assert_int_equal(vmx_init(), 0);
+	assert_false(vendor_logs_writes || vmx_caps.secondary & SECONDARY_LOG);
+}
+
 /* A stay lasts until the CPU's timer is due, not less, and at most one step of the preemption timer longer. */
 static void test_timer(void **state)
 {
@@ -406,7 +469,7 @@ static void test_optional_controls(void **state)
 	vmx_set_tsc_rate(v, 0);
 	assert_int_equal(port_vmread(VMCS_TSC_MULTIPLIER), 1ull << 48);
 	/* Nothing of what is there but not used was switched on. */
-	assert_int_equal(vmx_caps.secondary & (BIT(13) | BIT(14) | BIT(17) | BIT(18) | BIT(22)), 0);
+	assert_int_equal(vmx_caps.secondary & (BIT(13) | BIT(14) | BIT(18) | BIT(22)), 0);
 	missing[MSR_VMX_SECONDARY] = SECONDARY_XSAVES | SECONDARY_TSC_SCALING;
 	assert_int_equal(vmx_init(), 0);
 	assert_true(!vendor_xsaves && !vendor_tsc_rate_max);
@@ -791,6 +854,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_missing_control_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_optional_controls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interrupted_interrupt_is_offered_anew, setup, teardown),
