@@ -13,6 +13,8 @@ options=(--enable-x86-64 --enable-cpu-level=6 --enable-vmx=2 --enable-svm --enab
 fixes=(
 	# VMRUN with RFLAGS.IF set on both sides leaves the virtual interrupt masked: the mask is only looked at when IF changes.
 	'svm.cc=s/^ *BX_CPU_THIS_PTR in_svm_guest = true;/&\n  handleInterruptMaskChange();/'
+	# SVM: the cause of a #DB that exits is in DR6 by then (APM 15.12.2).
+	'svm.cc=s/^ *BX_CPU_THIS_PTR debug_trap = 0; .*clear debug_trap field/  if (vector == BX_DB_EXCEPTION) BX_CPU_THIS_PTR dr6.val32 = (BX_CPU_THIS_PTR dr6.val32 \& 0xffff6ff0) | (BX_CPU_THIS_PTR debug_trap \& 0xe00f);\n&/'
 	# A physical interrupt that comes while the guest has IF clear has VMX deliver the virtual one that waits, IF or not.
 	'event.cc=s/if (is_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/if (is_unmasked_event_pending(BX_EVENT_PENDING_VMX_VIRTUAL_INTR))/'
 	# The descriptor of posted interrupts is 64 bytes long and aligned to that (SDM 26.2.1.1), not to a page.

@@ -99,7 +99,7 @@ com1: enabled=1, $com1
 log: $dir/bochs.log
 panic: action=fatal
 error: action=report
-info: action=report
+info: action=ignore
 debug: action=ignore
 END
 [ -z "$disk" ] || cat >>"$dir/bochsrc" <<END

@@ -131,6 +131,34 @@ holdings() {
 }
 holdings_are() { [ "$(holdings)" = "$1" ]; }
 
+# debian NAME LINE...: the Debian guest, up to its shell; LINEs are added to its configuration.
+debian() {
+	local name=$1
+	shift
+	printf '%s\n' "name = \"$name\"" 'type = "pvh"' 'on_crash = "preserve"' 'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' \
+		"extra = \"console=hvc0 quiet guest.name=$name\"" 'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' "$@" >"/tmp/$name.cfg"
+	: >"$logs/guest-$name.log"
+	xl create -q "/tmp/$name.cfg"
+	eventually said "$name" '@@GUEST up'
+}
+# plug NAME CPU...: the guest's own way to take CPUs that the tool stack gave it, as udev does it on a full system.
+plug() {
+	local name=$1 cpu
+	shift
+	for cpu; do
+		inside "$name" "until echo 1 >/sys/devices/system/cpu/cpu$cpu/online || [ \"\$(cat /sys/devices/system/cpu/cpu$cpu/online)\" = 1 ]; do sleep 0.1; done 2>/dev/null"
+	done
+}
+# load NAME: four jobs that compute a sum over and over, until load_sums NAME SUM ends them: each did, and always that sum.
+load() {
+	inside "$1" '(for i in 1 2 3 4; do while [ ! -e /tmp/stop ]; do md5sum /usr/bin/perl; done | uniq >/tmp/load$i & done) 2>/dev/null'
+}
+load_sums() {
+	inside "$1" 'touch /tmp/stop; for i in $(seq 100); do [ "$(ls -s /tmp/load? | grep -vc "^ *0 ")" = 4 ] && break; sleep 1; done'
+	same "$(inside "$1" 'sort -u /tmp/load* | cut -c 1-32')" "$2" 'sums'
+}
+perl_sum() { inside "$1" "md5sum /usr/bin/perl | cut -d' ' -f1"; }
+
 # not_ended NAME COMMAND: says why the end mark of a command has not been seen; another mark shows whether the shell is
 # free.
 not_ended() {

@@ -12,10 +12,6 @@ keep_domains=yes
 online() {
 	[ "$(inside hot nproc)" = "$1" ] && [ "$(xl vcpu-list hot | awk 'NR > 1 && $5 !~ /p/' | wc -l)" = "$1" ]
 }
-# plug CPU: the guest's own way to take a CPU that the tool stack gave it, as udev does it on a full system.
-plug() {
-	inside hot "until echo 1 >/sys/devices/system/cpu/cpu$1/online || [ \"\$(cat /sys/devices/system/cpu/cpu$1/online)\" = 1 ]; do sleep 0.1; done 2>/dev/null"
-}
 # interrupts NAME: the counts of all such lines of /proc/interrupts together, a word for each CPU that is up.
 interrupts() {
 	inside hot "grep -aE '$1' /proc/interrupts" |
@@ -27,19 +23,14 @@ work() {
 }
 
 test_hotplug_boot() {
-	printf '%s\n' 'name = "hot"' 'type = "pvh"' 'vcpus = 3' 'maxvcpus = 4' 'memory = 224' 'on_crash = "preserve"' \
-		'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' 'extra = "console=hvc0 quiet guest.name=hot"' \
-		'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' >/tmp/hot.cfg
-	: >"$logs/guest-hot.log"
-	xl create -q /tmp/hot.cfg
-	eventually said hot '@@GUEST up'
+	debian hot 'vcpus = 3' 'maxvcpus = 4' 'memory = 224'
 	same "$(xl vcpu-list hot | wc -l)" 5 'lines of vcpu-list'
 	eventually online 3
 }
 
 test_hotplug_up() {
 	xl vcpu-set --ignore-host hot 4
-	plug 3
+	plug hot 3
 	eventually online 4
 	same "$(column hot 4)" 4 "vCPUs in xl list"
 	same "$(inside hot 'cat /sys/devices/system/cpu/online')" 0-3 'CPUs online inside'
@@ -47,7 +38,7 @@ test_hotplug_up() {
 
 test_hotplug_work() {
 	local cpu sum
-	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	sum=$(perl_sum hot)
 	for cpu in 0 1 2 3; do
 		work "$cpu"
 	done
@@ -74,8 +65,8 @@ test_hotplug_interrupts() {
 }
 
 test_hotplug_down_and_up() {
-	local round cpu sum
-	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	local round sum
+	sum=$(perl_sum hot)
 	for round in 1 2 3; do
 		xl vcpu-set hot 2
 		eventually online 2
@@ -84,9 +75,7 @@ test_hotplug_down_and_up() {
 		eventually online 1
 		work 0
 		xl vcpu-set --ignore-host hot 4
-		for cpu in 1 2 3; do
-			plug "$cpu"
-		done
+		plug hot 1 2 3
 		eventually online 4
 		work 3
 	done
@@ -95,22 +84,19 @@ test_hotplug_down_and_up() {
 # CPUs go while they work: what ran there goes on elsewhere.
 test_hotplug_under_load() {
 	local sum
-	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
-	inside hot '(for i in 1 2 3 4; do while [ ! -e /tmp/stop ]; do md5sum /usr/bin/perl; done | uniq >/tmp/load$i & done) 2>/dev/null'
+	sum=$(perl_sum hot)
+	load hot
 	xl vcpu-set hot 1
 	eventually online 1
 	xl vcpu-set --ignore-host hot 4
-	for cpu in 1 2 3; do
-		plug "$cpu"
-	done
+	plug hot 1 2 3
 	eventually online 4
-	inside hot 'touch /tmp/stop; for i in $(seq 100); do [ "$(ls -s /tmp/load? | grep -vc "^ *0 ")" = 4 ] && break; sleep 1; done'
-	same "$(inside hot 'sort -u /tmp/load* | cut -c 1-32')" "$sum" 'sums'
+	load_sums hot "$sum"
 }
 
 test_hotplug_pin() {
 	local sum cpu
-	sum=$(inside hot "md5sum /usr/bin/perl | cut -d' ' -f1")
+	sum=$(perl_sum hot)
 	for cpu in 0 1 2 3; do
 		xl vcpu-pin hot "$cpu" $((3 - cpu)) all
 	done

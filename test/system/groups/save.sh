@@ -9,12 +9,7 @@
 keep_domains=yes
 
 test_save_boot() {
-	printf '%s\n' 'name = "saved"' 'type = "pvh"' 'vcpus = 1' 'memory = 160' 'on_crash = "preserve"' \
-		'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' 'extra = "console=hvc0 quiet guest.name=saved"' \
-		'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' >/tmp/saved.cfg
-	: >"$logs/guest-saved.log"
-	xl create -q /tmp/saved.cfg
-	eventually said saved '@@GUEST up'
+	debian saved 'vcpus = 1' 'memory = 160'
 	inside saved 'mount -o remount,size=60m /tmp; head -c 30000000 /dev/urandom >/tmp/a; md5sum /tmp/a >/root/sum'
 	inside saved 'cat /proc/sys/kernel/random/boot_id >/tmp/boot'
 	# Writes all the time, so that every round of the saving finds dirty pages.

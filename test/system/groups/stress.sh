@@ -122,22 +122,11 @@ test_stress_1() { stress 1 30; }
 test_stress_2() { stress 1002 30; }
 test_stress_3() { stress 2003 30; }
 
-debian_guest() {
-	printf '%s\n' 'name = "deb"' 'type = "pvh"' 'vcpus = 4' 'memory = 224' 'on_crash = "preserve"' \
-		'kernel = "/guests/vmlinuz"' 'ramdisk = "/guests/initrd"' 'extra = "console=hvc0 quiet guest.name=deb"' \
-		'disk = [ "phy:/dev/nvme0n1,xvda,w" ]' >/tmp/deb.cfg
-	: >"$logs/guest-deb.log"
-	xl create -q /tmp/deb.cfg
-	eventually said deb '@@GUEST up'
-}
-# plug N: the tool stack gives the guest N vCPUs. Linux takes away by itself what is taken; what is given it takes when it is
-# told to, as udev does on a full system.
-plug() {
-	local cpu
+debian_guest() { debian deb 'vcpus = 4' 'memory = 224'; }
+# vcpus N: the tool stack gives the guest N vCPUs. Linux takes away by itself what is taken.
+vcpus() {
 	xl vcpu-set --ignore-host deb "$1"
-	for ((cpu = 1; cpu < $1; cpu++)); do
-		inside deb "until echo 1 >/sys/devices/system/cpu/cpu$cpu/online || [ \"\$(cat /sys/devices/system/cpu/cpu$cpu/online)\" = 1 ]; do sleep 0.1; done 2>/dev/null"
-	done
+	plug deb $(seq 1 $(($1 - 1)))
 	eventually has_cpus "$1"
 }
 has_cpus() { [ "$(inside deb nproc)" = "$1" ]; }
@@ -153,23 +142,22 @@ test_stress_debian() {
 	held=$(holdings)
 	second_pool
 	debian_guest
-	sum=$(inside deb "md5sum /usr/bin/perl | cut -d' ' -f1")
-	inside deb '(for i in 1 2 3 4; do while [ ! -e /tmp/stop ]; do md5sum /usr/bin/perl; done | uniq >/tmp/load$i & done) 2>/dev/null'
+	sum=$(perl_sum deb)
+	load deb
 	RANDOM=3004
 	for ((i = 0; i < 40; i++)); do
 		case $((RANDOM % 6)) in
 		0) xl pause deb; may xl unpause deb ;;
 		1) may xl vcpu-pin deb "$(one_of 0 1 2 3 all)" "$(one_of 0 1 2 3 all)" "$(one_of 0 1 2 3 all)" ;;
 		2) may xl cpupool-migrate deb "$(one_of Pool-0 second)" ;;
-		3 | 5) plug "$(one_of 1 2 3 4)"; plugged=$((plugged + 1)) ;;
+		3 | 5) vcpus "$(one_of 1 2 3 4)"; plugged=$((plugged + 1)) ;;
 		4) step side ;;
 		esac
 	done
 	[ $plugged -ge 5 ] || fail "the guest's vCPUs went and came only $plugged times"
 	xl vcpu-pin deb all all all
-	plug 4
-	inside deb 'touch /tmp/stop; for i in $(seq 100); do [ "$(ls -s /tmp/load? | grep -vc "^ *0 ")" = 4 ] && break; sleep 1; done'
-	same "$(inside deb 'sort -u /tmp/load* | cut -c 1-32')" "$sum" 'sums'
+	vcpus 4
+	load_sums deb "$sum"
 	destroy_all
 	pools_back
 	eventually holdings_are "$held"
