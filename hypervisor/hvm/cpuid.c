@@ -401,7 +401,8 @@ static void xen_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t o
 	case 4:
 		if (subleaf)
 			break;
-		out[0] = XEN_HVM_CPUID_VCPU_ID_PRESENT | XEN_HVM_CPUID_DOMID_PRESENT | XEN_HVM_CPUID_UPCALL_VECTOR;
+		out[0] = XEN_HVM_CPUID_VCPU_ID_PRESENT | XEN_HVM_CPUID_DOMID_PRESENT | XEN_HVM_CPUID_UPCALL_VECTOR |
+			 (vendor_x2apic_free ? XEN_HVM_CPUID_X2APIC_VIRT : 0);
 		out[1] = v->id;
 		out[2] = v->domain->id;
 		break;

@@ -5,7 +5,8 @@
 #include "lib/lib.h"
 #include "port/cpu.h"
 
-bool vendor_vmx, vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_apic_delivers, vendor_apic_posted;
+bool vendor_vmx, vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_x2apic_free, vendor_apic_delivers,
+	vendor_apic_posted;
 uint64_t vendor_tsc_rate_max;
 static const char *switched_off = "";
 

@@ -179,6 +179,7 @@ static void settle_apic(void)
 		vmx_caps.exit &= ~(uint32_t)EXITC_ACK;
 	vendor_apic_delivers = delivers;
 	vendor_apic_posted = vmx_caps.pin & PIN_POSTED;
+	vendor_x2apic_free = vmx_caps.secondary & SECONDARY_X2APIC && vmx_caps.secondary & SECONDARY_REGISTERS;
 }
 
 static bool negotiate_all(uint64_t basic)

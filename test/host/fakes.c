@@ -473,7 +473,7 @@ WEAK void svm_switch_in(struct vcpu *v)
 }
 
 WEAK uint64_t vendor_tsc_rate_max;
-WEAK bool vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_apic_delivers, vendor_apic_posted;
+WEAK bool vendor_xsaves, vendor_dirty_flags, vendor_logs_writes, vendor_x2apic_free, vendor_apic_delivers, vendor_apic_posted;
 
 WEAK void vmx_switch_in(struct vcpu *v, bool held)
 {

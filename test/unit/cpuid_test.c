@@ -57,7 +57,7 @@ static int setup(void **state)
 	structured[0][0] = 2;
 	extended[0][0] = 0x80000028;
 	extended[8][0] = 0x3030;
-	xcr0 = 0x207; /* x87, SSE, AVX, PKRU */
+	xcr0 = 0x207;		/* x87, SSE, AVX, PKRU */
 	xstate[0][0] = 0x60207; /* AMX as well */
 	xstate[0][2] = 11008;
 	xstate[1][0] = 0x1f;
@@ -132,6 +132,21 @@ static void test_xstate(void **state)
 }
 
 /* libxc reads a policy, and writes it into as many leaves as that had: all up to the last, caches up to the first of type 0. */
+/* The guest is told that its x2APIC costs no exits where that is so, and then only (xen/arch-x86/cpuid.h, leaf 5). */
+static void test_x2apic_told(void **state)
+{
+	uint32_t out[4];
+
+	assert_int_equal(cpuid_domain_init(&fake_domain), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		vendor_x2apic_free = i;
+		cpuid_guest(&fake_vcpu[0], XEN_CPUID_LEAF(4), 0, out);
+		assert_int_equal(out[0] & (XEN_HVM_CPUID_APIC_ACCESS_VIRT | XEN_HVM_CPUID_X2APIC_VIRT),
+				 i * XEN_HVM_CPUID_X2APIC_VIRT);
+	}
+	vendor_x2apic_free = false;
+}
+
 static void test_as_many_as_the_tools_write(void **state)
 {
 	uint32_t basic = 14 - 4, caches = 5, features = 3, topology = 1, states = 10, hypervisors = 2, more = 0x22;
@@ -147,6 +162,7 @@ int main(void)
 		cmocka_unit_test_setup(test_hidden, setup),
 		cmocka_unit_test_setup(test_xstate, setup),
 		cmocka_unit_test_setup(test_as_many_as_the_tools_write, setup),
+		cmocka_unit_test_setup(test_x2apic_told, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
