@@ -751,16 +751,57 @@ static void read_state(struct vcpu *v, struct vmx_state *s)
 	}
 }
 
+static void read_controls(struct vmx_controls *c)
+{
+	static const uint16_t fields[WORD_COUNT] = { VMCS_PIN, VMCS_PRIMARY, VMCS_SECONDARY, VMCS_EXIT, VMCS_ENTRY };
+	uint64_t basic = 0;
+	uint32_t r[4];
+
+	port_cpuid(0x80000008, 0, r);
+	port_rdmsr(MSR_VMX_BASIC, &basic);
+	*c = (struct vmx_controls){
+		.io_bitmap = { port_vmread(VMCS_IO_BITMAP_A), port_vmread(VMCS_IO_BITMAP_B) },
+		.msr_bitmap = port_vmread(VMCS_MSR_BITMAP),
+		.eptp = port_vmread(VMCS_EPTP),
+		.ept_caps = vmx_caps.ept,
+		.cr3_targets = (uint32_t)port_vmread(VMCS_CR3_TARGETS),
+		.event = (uint32_t)port_vmread(VMCS_ENTRY_EVENT),
+		.address_bits = r[0] & 0xff,
+	};
+	for (unsigned i = 0; i < WORD_COUNT; i++) {
+		c->word[i] = (uint32_t)port_vmread(fields[i]);
+		port_rdmsr(vmx_caps_msr((enum vmx_word)i, basic), &c->allowed[i]);
+	}
+	/* The rest is there only where the CPU has what it is for. */
+	if (vmx_caps.secondary & SECONDARY_VPID)
+		c->vpid = (uint32_t)port_vmread(VMCS_VPID);
+	if (vendor_logs_writes)
+		c->log = port_vmread(VMCS_LOG);
+	if (vendor_apic_delivers) {
+		c->virtual_apic = port_vmread(VMCS_VIRTUAL_APIC);
+		c->tpr_threshold = (uint32_t)port_vmread(VMCS_TPR_THRESHOLD);
+	}
+	if (vendor_apic_posted) {
+		c->posted = port_vmread(VMCS_POSTED);
+		c->notify_vector = (uint32_t)port_vmread(VMCS_NOTIFY_VECTOR);
+	}
+}
+
 /* The CPU did not enter: says why. error: the VM-instruction error, 0: it was the guest's state. */
 static void explain(struct vcpu *v, uint64_t error)
 {
+	struct vmx_controls c;
 	struct vmx_state s;
 	uint64_t value = 0;
-	const char *why;
+	const char *why = NULL;
 
+	if (error == VMX_ERROR_CONTROLS) {
+		read_controls(&c);
+		why = vmx_check_controls(&c, &value);
+	}
 	if (error) {
-		log_err("d%uv%u: VM entry refused: %s (error %lu)", v->domain->id, v->id, vmx_instruction_error(error),
-			error);
+		log_err("d%uv%u: VM entry refused: %s: %lx (error %lu)", v->domain->id, v->id,
+			why ? why : vmx_instruction_error(error), value, error);
 		return;
 	}
 	read_state(v, &s);

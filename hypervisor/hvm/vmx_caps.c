@@ -182,15 +182,32 @@ static void settle_apic(void)
 	vendor_x2apic_free = vmx_caps.secondary & SECONDARY_X2APIC && vmx_caps.secondary & SECONDARY_REGISTERS;
 }
 
+uint32_t vmx_caps_msr(enum vmx_word w, uint64_t basic)
+{
+	uint32_t first = basic & BIT(55) ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
+
+	switch (w) {
+	case WORD_PIN:
+		return first;
+	case WORD_PRIMARY:
+		return first + 1;
+	case WORD_EXIT:
+		return first + 2;
+	case WORD_ENTRY:
+		return first + 3;
+	case WORD_SECONDARY:
+	case WORD_COUNT:
+		break;
+	}
+	return MSR_VMX_SECONDARY;
+}
+
 static bool negotiate_all(uint64_t basic)
 {
-	bool exact = basic & BIT(55);
-	uint32_t first = exact ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
-
-	return negotiate(first, pin_controls, optional_pin(), &vmx_caps.pin) &&
-	       negotiate(first + 1, primary_controls, PRIMARY_TPR_SHADOW, &vmx_caps.primary) &&
-	       negotiate(first + 2, exit_controls, EXITC_ACK, &vmx_caps.exit) &&
-	       negotiate(first + 3, entry_controls, 0, &vmx_caps.entry) && refuse_unwanted() &&
+	return negotiate(vmx_caps_msr(WORD_PIN, basic), pin_controls, optional_pin(), &vmx_caps.pin) &&
+	       negotiate(vmx_caps_msr(WORD_PRIMARY, basic), primary_controls, PRIMARY_TPR_SHADOW, &vmx_caps.primary) &&
+	       negotiate(vmx_caps_msr(WORD_EXIT, basic), exit_controls, EXITC_ACK, &vmx_caps.exit) &&
+	       negotiate(vmx_caps_msr(WORD_ENTRY, basic), entry_controls, 0, &vmx_caps.entry) && refuse_unwanted() &&
 	       negotiate(MSR_VMX_SECONDARY, secondary_controls, optional_secondary(), &vmx_caps.secondary);
 }
 

@@ -2,7 +2,7 @@
 #ifndef HVM_VMX_CAPS_H
 #define HVM_VMX_CAPS_H
 
-#include "lib/types.h"
+#include "hvm/vmx_check.h"
 
 struct vmx_caps {
 	uint32_t revision;			       /* of the VMCS's format */
@@ -11,5 +11,7 @@ struct vmx_caps {
 	uint64_t ept; /* IA32_VMX_EPT_VPID_CAP; the same on all CPUs (vmx_cpu_init() checks) */
 };
 extern struct vmx_caps vmx_caps;
+
+uint32_t vmx_caps_msr(enum vmx_word w, uint64_t basic); /* the one that says what is allowed; basic: MSR_VMX_BASIC */
 
 #endif

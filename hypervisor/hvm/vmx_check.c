@@ -50,6 +50,113 @@ static bool is_64bit(const struct vmx_state *s)
 		}                                                                                                      \
 	} while (0)
 
+static const char *check_words(const struct vmx_controls *c, uint64_t *value)
+{
+	static const char *const beyond[WORD_COUNT] = {
+		[WORD_PIN] = "pin-based controls that the CPU lacks",
+		[WORD_PRIMARY] = "primary controls that the CPU lacks",
+		[WORD_SECONDARY] = "secondary controls that the CPU lacks",
+		[WORD_EXIT] = "exit controls that the CPU lacks",
+		[WORD_ENTRY] = "entry controls that the CPU lacks",
+	};
+	static const char *const missing[WORD_COUNT] = {
+		[WORD_PIN] = "pin-based controls that the CPU insists on are clear",
+		[WORD_PRIMARY] = "primary controls that the CPU insists on are clear",
+		[WORD_SECONDARY] = "secondary controls that the CPU insists on are clear",
+		[WORD_EXIT] = "exit controls that the CPU insists on are clear",
+		[WORD_ENTRY] = "entry controls that the CPU insists on are clear",
+	};
+
+	for (unsigned i = 0; i < WORD_COUNT; i++) {
+		uint32_t lacks = c->word[i] & ~(uint32_t)(c->allowed[i] >> 32),
+			 must = (uint32_t)c->allowed[i] & ~c->word[i];
+
+		FAIL_IF(lacks, beyond[i], lacks);
+		FAIL_IF(must, missing[i], must);
+	}
+	return NULL;
+}
+
+/* Is that no address of something which is aligned to 2^bits bytes? */
+static bool misplaced(const struct vmx_controls *c, uint64_t address, unsigned bits)
+{
+	return (address & (BIT(bits) - 1)) || address >> c->address_bits;
+}
+
+static const char *check_addresses(const struct vmx_controls *c, uint64_t *value)
+{
+	uint32_t primary = c->word[WORD_PRIMARY], secondary = c->word[WORD_SECONDARY];
+	uint64_t eptp = c->eptp;
+
+	for (unsigned i = 0; i < 2; i++)
+		FAIL_IF(primary & PRIMARY_IO_BITMAPS && misplaced(c, c->io_bitmap[i], PAGE_SHIFT),
+			"the I/O bitmap's address", c->io_bitmap[i]);
+	FAIL_IF(primary & PRIMARY_MSR_BITMAPS && misplaced(c, c->msr_bitmap, PAGE_SHIFT), "the MSR bitmap's address",
+		c->msr_bitmap);
+	FAIL_IF(primary & PRIMARY_TPR_SHADOW && misplaced(c, c->virtual_apic, PAGE_SHIFT), "the virtual APIC's address",
+		c->virtual_apic);
+	FAIL_IF(c->word[WORD_PIN] & PIN_POSTED && misplaced(c, c->posted, 6), "the address of posted interrupts",
+		c->posted);
+	FAIL_IF(secondary & SECONDARY_LOG && misplaced(c, c->log, PAGE_SHIFT), "the page-modification log's address",
+		c->log);
+	if (!(secondary & SECONDARY_EPT))
+		return NULL;
+	FAIL_IF((eptp & 7) != EPTP_WB && (eptp & 7), "EPTP has a reserved memory type", eptp);
+	FAIL_IF((eptp & 0x38) != EPTP_WALK4, "EPTP has no walk of four levels", eptp);
+	FAIL_IF((eptp & EPTP_FLAGS) && !(c->ept_caps & EPT_CAP_FLAGS), "EPTP wants dirty flags that the CPU lacks",
+		eptp);
+	FAIL_IF((eptp & 0xf80) || eptp >> c->address_bits, "EPTP has reserved bits", eptp);
+	return NULL;
+}
+
+static const char *check_combinations(const struct vmx_controls *c, uint64_t *value)
+{
+	const uint32_t of_apic = SECONDARY_X2APIC | SECONDARY_REGISTERS | SECONDARY_INTERRUPTS;
+	uint32_t pin = c->word[WORD_PIN], primary = c->word[WORD_PRIMARY], secondary = c->word[WORD_SECONDARY];
+
+	FAIL_IF(c->cr3_targets > 4, "more CR3 targets than there are", c->cr3_targets);
+	FAIL_IF(!(pin & PIN_NMI) && pin & PIN_VIRTUAL_NMIS, "virtual NMIs without NMI exiting", pin);
+	FAIL_IF(!(pin & PIN_VIRTUAL_NMIS) && primary & PRIMARY_NMI_WINDOW, "an NMI window without virtual NMIs",
+		primary);
+	FAIL_IF(!(primary & PRIMARY_TPR_SHADOW) && secondary & of_apic, "a virtual APIC without TPR shadow", secondary);
+	FAIL_IF(primary & PRIMARY_TPR_SHADOW && !(secondary & SECONDARY_INTERRUPTS) && c->tpr_threshold >> 4,
+		"the TPR threshold is beyond 15", c->tpr_threshold);
+	FAIL_IF(secondary & SECONDARY_INTERRUPTS && !(pin & PIN_INTERRUPT),
+		"virtual interrupts without external-interrupt exiting", pin);
+	FAIL_IF(pin & PIN_POSTED && !(secondary & SECONDARY_INTERRUPTS), "posted interrupts without virtual interrupts",
+		secondary);
+	FAIL_IF(pin & PIN_POSTED && !(c->word[WORD_EXIT] & EXITC_ACK), "posted interrupts without acknowledge on exit",
+		c->word[WORD_EXIT]);
+	FAIL_IF(pin & PIN_POSTED && c->notify_vector >> 8, "the vector that tells of posted interrupts is beyond 255",
+		c->notify_vector);
+	FAIL_IF(secondary & SECONDARY_VPID && !c->vpid, "VPID 0", 0);
+	FAIL_IF(!(secondary & SECONDARY_EPT) && secondary & (SECONDARY_UNRESTRICTED | SECONDARY_LOG),
+		"unrestricted guest or a page-modification log without EPT", secondary);
+	return NULL;
+}
+
+static const char *check_event(const struct vmx_controls *c, uint64_t *value)
+{
+	uint32_t vector = c->event & 0xff, type = c->event >> EVENT_TYPE_SHIFT & 7;
+
+	if (!(c->event & EVENT_VALID))
+		return NULL;
+	FAIL_IF(type == 1 || c->event & 0x7ffff000, "the event to inject has reserved bits", c->event);
+	FAIL_IF(type == TYPE_NMI && vector != 2, "an NMI of another vector than 2", c->event);
+	FAIL_IF(type == 3 && vector > 31, "an exception beyond 31", c->event);
+	FAIL_IF(c->event & EVENT_HAS_ERROR && type != 3, "an error code with what is no exception", c->event);
+	return NULL;
+}
+
+const char *vmx_check_controls(const struct vmx_controls *c, uint64_t *value)
+{
+	const char *why = check_words(c, value);
+
+	why = why ? why : check_combinations(c, value);
+	why = why ? why : check_addresses(c, value);
+	return why ? why : check_event(c, value);
+}
+
 static const char *check_control_registers(const struct vmx_state *s, uint64_t *value)
 {
 	bool unrestricted = s->secondary & SECONDARY_UNRESTRICTED;
@@ -228,7 +335,7 @@ const char *vmx_instruction_error(uint64_t number)
 		return "VMLAUNCH with a VMCS that is not clear";
 	case 5:
 		return "VMRESUME with a VMCS that is not launched";
-	case 7:
+	case VMX_ERROR_CONTROLS:
 		return "the control fields contradict each other or the CPU's capabilities";
 	case 8:
 		return "the host's state is not valid";

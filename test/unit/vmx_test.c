@@ -326,6 +326,7 @@ static int begin(bool apic)
 	for (unsigned i = 0; i < 2; i++) {
 		fake_vcpu[i].info = &info[i];
 		fake_hvcpu[i].fpu = heap_alloc_pages(0);
+		fake_hvcpu[i].lapic.page = heap_alloc_pages(0);
 		assert_int_equal(vmx_vcpu_init(&fake_vcpu[i]), 0);
 		hvm_reset(&fake_vcpu[i]);
 		vlapic_init(&fake_vcpu[i]);
@@ -806,6 +807,93 @@ static void refused(struct vmx_state s, const char *word, uint64_t field_value)
 		refused(s, word, value);                                                                               \
 	} while (0)
 
+/* What the VMCS of a vCPU has, on a CPU that has everything and insists on NMI exiting. */
+static struct vmx_controls programmed(void)
+{
+	struct vmx_controls c = {
+		.word = { (uint32_t)port_vmread(VMCS_PIN), (uint32_t)port_vmread(VMCS_PRIMARY),
+			  (uint32_t)port_vmread(VMCS_SECONDARY), (uint32_t)port_vmread(VMCS_EXIT),
+			  (uint32_t)port_vmread(VMCS_ENTRY) },
+		.io_bitmap = { port_vmread(VMCS_IO_BITMAP_A), port_vmread(VMCS_IO_BITMAP_B) },
+		.msr_bitmap = port_vmread(VMCS_MSR_BITMAP),
+		.virtual_apic = port_vmread(VMCS_VIRTUAL_APIC),
+		.posted = port_vmread(VMCS_POSTED),
+		.log = port_vmread(VMCS_LOG),
+		.eptp = port_vmread(VMCS_EPTP),
+		.ept_caps = vmx_caps.ept,
+		.vpid = (uint32_t)port_vmread(VMCS_VPID),
+		.notify_vector = (uint32_t)port_vmread(VMCS_NOTIFY_VECTOR),
+		.tpr_threshold = (uint32_t)port_vmread(VMCS_TPR_THRESHOLD),
+		.cr3_targets = (uint32_t)port_vmread(VMCS_CR3_TARGETS),
+		.address_bits = 40,
+	};
+
+	for (unsigned i = 0; i < WORD_COUNT; i++)
+		c.allowed[i] = ~0ull << 32;
+	c.allowed[WORD_PIN] |= PIN_NMI;
+	return c;
+}
+
+#define REFUSED_CONTROLS(change, word_, field_value)                                                                   \
+	do {                                                                                                           \
+		struct vmx_controls c = fine;                                                                          \
+		uint64_t value = 0;                                                                                    \
+		const char *why;                                                                                       \
+                                                                                                                       \
+		change;                                                                                                \
+		why = vmx_check_controls(&c, &value);                                                                  \
+		assert_non_null(why);                                                                                  \
+		if (!strstr(why, word_))                                                                               \
+			fail_msg("said '%s', not '%s'", why, word_);                                                   \
+		assert_int_equal(value, field_value);                                                                  \
+	} while (0)
+
+static void test_bad_controls_are_named(void **state)
+{
+	struct vmx_controls fine;
+	uint64_t value;
+	uint32_t second;
+
+	enter();
+	fine = programmed();
+	second = fine.word[WORD_SECONDARY];
+	assert_null(vmx_check_controls(&fine, &value));
+	REFUSED_CONTROLS(c.allowed[WORD_SECONDARY] &= ~((uint64_t)SECONDARY_EPT << 32),
+			 "secondary controls that the CPU lacks", SECONDARY_EPT);
+	REFUSED_CONTROLS(c.allowed[WORD_EXIT] |= BIT(30), "exit controls that the CPU insists on", BIT(30));
+	REFUSED_CONTROLS(c.word[WORD_PIN] = 0, "pin-based controls that the CPU insists on", PIN_NMI);
+	REFUSED_CONTROLS(c.cr3_targets = 5, "CR3 targets", 5);
+	REFUSED_CONTROLS(c.word[WORD_PIN] = PIN_NMI | PIN_INTERRUPT; c.word[WORD_PRIMARY] |= PRIMARY_NMI_WINDOW,
+								     "NMI window",
+								     fine.word[WORD_PRIMARY] | PRIMARY_NMI_WINDOW);
+	REFUSED_CONTROLS(c.word[WORD_PRIMARY] &= ~(uint32_t)PRIMARY_TPR_SHADOW, "without TPR shadow", second);
+	REFUSED_CONTROLS(c.word[WORD_SECONDARY] &= ~(uint32_t)SECONDARY_INTERRUPTS, "posted interrupts without virtual",
+			 second & ~(uint32_t)SECONDARY_INTERRUPTS);
+	REFUSED_CONTROLS(c.word[WORD_SECONDARY] &= ~(uint32_t)SECONDARY_INTERRUPTS;
+			 c.tpr_threshold = 0x20, "TPR threshold", 0x20);
+	REFUSED_CONTROLS(c.word[WORD_PIN] &= ~(uint32_t)PIN_INTERRUPT, "external-interrupt exiting",
+			 fine.word[WORD_PIN] & ~(uint32_t)PIN_INTERRUPT);
+	REFUSED_CONTROLS(c.word[WORD_EXIT] &= ~(uint32_t)EXITC_ACK, "acknowledge",
+			 fine.word[WORD_EXIT] & ~(uint32_t)EXITC_ACK);
+	REFUSED_CONTROLS(c.notify_vector = 256, "255", 256);
+	REFUSED_CONTROLS(c.vpid = 0, "VPID", 0);
+	REFUSED_CONTROLS(c.word[WORD_SECONDARY] &= ~(uint32_t)SECONDARY_EPT, "without EPT",
+			 second & ~(uint32_t)SECONDARY_EPT);
+	REFUSED_CONTROLS(c.io_bitmap[1]++, "I/O bitmap", fine.io_bitmap[1] + 1);
+	REFUSED_CONTROLS(c.msr_bitmap |= 1ull << 41, "MSR bitmap", fine.msr_bitmap | 1ull << 41);
+	REFUSED_CONTROLS(c.virtual_apic += 64, "virtual APIC's address", fine.virtual_apic + 64);
+	REFUSED_CONTROLS(c.posted += 32, "address of posted", fine.posted + 32);
+	REFUSED_CONTROLS(c.word[WORD_SECONDARY] |= SECONDARY_LOG; c.log += 8, "log's address", fine.log + 8);
+	REFUSED_CONTROLS(c.eptp ^= 4, "memory type", fine.eptp ^ 4);
+	REFUSED_CONTROLS(c.eptp ^= 8, "four levels", fine.eptp ^ 8);
+	REFUSED_CONTROLS(c.ept_caps &= ~(uint64_t)EPT_CAP_FLAGS, "dirty flags", fine.eptp);
+	REFUSED_CONTROLS(c.eptp |= BIT(9), "EPTP has reserved", fine.eptp | BIT(9));
+	REFUSED_CONTROLS(c.event = EVENT(3, 1), "reserved", EVENT(3, 1));
+	REFUSED_CONTROLS(c.event = EVENT(3, 2), "NMI of another", EVENT(3, 2));
+	REFUSED_CONTROLS(c.event = EVENT(32, 3), "beyond 31", EVENT(32, 3));
+	REFUSED_CONTROLS(c.event = EVENT(32, 0) | BIT(11), "error code", EVENT(32, 0) | BIT(11));
+}
+
 static void test_bad_states_are_named(void **state)
 {
 	struct vmx_state fine = good();
@@ -866,6 +954,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_moves_and_foreign_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_refused_vmcs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bitmap, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_controls_are_named, setup_apic, teardown),
 		cmocka_unit_test(test_bad_states_are_named),
 	};
 
