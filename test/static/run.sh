@@ -33,9 +33,9 @@ image_size() {
 }
 
 # The charter's 25,000 hold for what it had before VMX; the second vendor's backend with its tables, the processor features
-# that are used where they are, and the defences against speculation are 3,000 more.
+# that are used where they are (the virtual APIC among them), and the defences against speculation are 3,500 more.
 code_lines() {
-	local n limit=28000
+	local n limit=28500
 	n=$(cloc --quiet --csv --exclude-dir=loader hypervisor | awk -F, '$2 == "SUM" { print $5 }')
 	echo "$n code lines (limit $limit)"
 	[ "$n" -lt $limit ]

@@ -858,10 +858,10 @@ static void test_bad_controls_are_named(void **state)
 	fine = programmed();
 	second = fine.word[WORD_SECONDARY];
 	assert_null(vmx_check_controls(&fine, &value));
-	REFUSED_CONTROLS(c.allowed[WORD_SECONDARY] &= ~((uint64_t)SECONDARY_EPT << 32),
-			 "secondary controls that the CPU lacks", SECONDARY_EPT);
-	REFUSED_CONTROLS(c.allowed[WORD_EXIT] |= BIT(30), "exit controls that the CPU insists on", BIT(30));
-	REFUSED_CONTROLS(c.word[WORD_PIN] = 0, "pin-based controls that the CPU insists on", PIN_NMI);
+	REFUSED_CONTROLS(c.allowed[WORD_SECONDARY] &= ~((uint64_t)SECONDARY_EPT << 32), "secondary controls",
+			 SECONDARY_EPT);
+	REFUSED_CONTROLS(c.allowed[WORD_EXIT] |= BIT(30), "exit controls", BIT(30));
+	REFUSED_CONTROLS(c.word[WORD_PIN] = 0, "pin-based controls", PIN_NMI);
 	REFUSED_CONTROLS(c.cr3_targets = 5, "CR3 targets", 5);
 	REFUSED_CONTROLS(c.word[WORD_PIN] = PIN_NMI | PIN_INTERRUPT; c.word[WORD_PRIMARY] |= PRIMARY_NMI_WINDOW,
 								     "NMI window",
