@@ -10,6 +10,7 @@
 #include "hvm/insn.h"
 #include "hvm/io.h"
 #include "hvm/msr.h"
+#include "hvm/task.h"
 #include "hvm/vendor.h"
 #include "port/cpu.h"
 #include "port/guest.h"
@@ -236,6 +237,9 @@ void exit_handle(struct vcpu *v, const struct exit *e)
 		break;
 	case EXIT_APIC_WRITE:
 		vlapic_written(v, (uint32_t)e->gpa);
+		break;
+	case EXIT_TASK:
+		task_switch(v, e);
 		break;
 	case EXIT_INIT:
 		break;

@@ -33,11 +33,14 @@ enum exit_kind {
 	EXIT_RDPMC,
 	EXIT_EOI,	 /* virtual APIC: vector's end was virtualised, and somebody wants to know */
 	EXIT_APIC_WRITE, /* virtual APIC: gpa, an offset in its page, is written already */
+	EXIT_TASK,	 /* VMX: selector, task; by an event that pushes one: has_error, error_code */
 	EXIT_UD,	 /* an instruction the guest may not use: inject #UD */
 	EXIT_INIT,
 	EXIT_INVALID, /* the CPU refused the state: our mistake, ends the domain */
 	EXIT_UNKNOWN, /* ends the domain */
 };
+
+enum exit_task { TASK_CALL, TASK_IRET, TASK_JMP, TASK_GATE }; /* what asked for the switch; GATE: one in the IDT */
 
 struct exit {
 	enum exit_kind kind;
@@ -51,7 +54,9 @@ struct exit {
 	uint8_t seg;			 /* EXIT_IO string: SEG_*, when reported; 0xff = decode */
 	uint8_t vector;			 /* EXIT_EXCEPTION */
 	uint8_t cr, gpr;		 /* EXIT_CR_WRITE; gpr 0xff = decode */
-	uint16_t port;
+	uint16_t port, selector;
+	uint8_t task; /* enum exit_task */
+	bool has_error;
 	uint32_t error_code;
 	gpa_t gpa;
 	gva_t addr;	   /* linear address when reported (#PF, EPT) */

@@ -187,6 +187,7 @@ enum vmx_reason {
 	VMX_INIT = 3,
 	VMX_INTERRUPT_WINDOW = 7,
 	VMX_NMI_WINDOW = 8,
+	VMX_TASK = 9,
 	VMX_CPUID = 10,
 	VMX_HLT = 12,
 	VMX_INVD = 13,

@@ -711,8 +711,9 @@ static void settle_exit(struct vcpu *v, const struct vmx_report *r, const struct
 		vmx_set(v, REG_DR6, (dr6_get(v) & ~0xfull) | (r->qualification & DR6_CAUSE));
 	if (unlikely(iret_faulted) && !(r->idt_event & EVENT_VALID))
 		port_vmwrite(VMCS_BLOCKING, port_vmread(VMCS_BLOCKING) | BLOCKING_NMI);
-	/* An NMI whose delivery was interrupted comes again: it must not find itself blocked. */
-	if (unlikely((r->idt_event & EVENT_VALID) && (r->idt_event >> EVENT_TYPE_SHIFT & 7) == 2))
+	/* An NMI whose delivery was interrupted comes again (but not from a task gate): it must not find itself blocked. */
+	if (unlikely((r->idt_event & EVENT_VALID) && e->kind != EXIT_TASK &&
+		     (r->idt_event >> EVENT_TYPE_SHIFT & 7) == 2))
 		port_vmwrite(VMCS_BLOCKING, port_vmread(VMCS_BLOCKING) & ~(uint64_t)BLOCKING_NMI);
 }
 

@@ -68,6 +68,21 @@ static void decode_violation(const struct vmx_report *r, struct exit *e)
 	e->length = 0; /* undefined */
 }
 
+/* The event that it is the delivery of is over with it: nobody offers it anew. An instruction that asked for it is past. */
+static void decode_task(const struct vmx_report *r, struct exit *e)
+{
+	bool event = r->idt_event & EVENT_VALID;
+
+	e->kind = EXIT_TASK;
+	e->selector = (uint16_t)r->qualification;
+	e->task = r->qualification >> 30 & 3;
+	e->has_error = event && r->idt_event & EVENT_HAS_ERROR;
+	e->error_code = e->has_error ? r->idt_error : 0;
+	if (event && (r->idt_event >> EVENT_TYPE_SHIFT & 7) < TYPE_SOFTWARE)
+		e->length = 0;
+	e->interrupted = 0;
+}
+
 /* Access type: 0 MOV to CR, 1 MOV from CR, 2 CLTS, 3 LMSW. */
 static void decode_cr(const struct vmx_report *r, struct exit *e)
 {
@@ -156,6 +171,9 @@ void vmx_decode(const struct vmx_report *r, struct exit *e)
 	case VMX_APIC_WRITE:
 		e->kind = EXIT_APIC_WRITE;
 		e->gpa = r->qualification & 0xfff;
+		break;
+	case VMX_TASK:
+		decode_task(r, e);
 		break;
 	case VMX_CR:
 		decode_cr(r, e);

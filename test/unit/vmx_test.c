@@ -660,6 +660,41 @@ static void test_what_the_cpu_leaves_to_us(void **state)
 	assert_false(port_vmread(VMCS_BLOCKING) & BLOCKING_NMI);
 }
 
+/* A task switch is the whole of the event that it is part of. */
+static void test_tasks(void **state)
+{
+	struct exit e;
+
+	leaves = (struct vmx_report){ .reason = VMX_TASK,
+				      .qualification = 0x38 | 3ull << 30,
+				      .idt_event = EVENT(13, 3) | BIT(11),
+				      .idt_error = 0x1238,
+				      .length = 2 };
+	e = enter();
+	assert_int_equal(e.kind, EXIT_TASK);
+	assert_int_equal(e.selector, 0x38);
+	assert_int_equal(e.task, TASK_GATE);
+	assert_true(e.has_error);
+	assert_int_equal(e.error_code, 0x1238);
+	assert_int_equal(e.length, 0);
+	assert_int_equal(e.interrupted, 0);
+	leaves.idt_event = EVENT(0x90, 4);
+	e = enter();
+	assert_int_equal(e.length, 2);
+	assert_false(e.has_error);
+	leaves.idt_event = 0;
+	leaves.qualification = 0x38 | 2ull << 30;
+	leaves.length = 7;
+	e = enter();
+	assert_int_equal(e.task, TASK_JMP);
+	assert_int_equal(e.length, 7);
+	/* An NMI's task ends with its IRET, not before. */
+	leaves.idt_event = EVENT(2, 2);
+	port_vmwrite(VMCS_BLOCKING, BLOCKING_NMI);
+	enter();
+	assert_int_equal(port_vmread(VMCS_BLOCKING), BLOCKING_NMI);
+}
+
 static void test_control_registers(void **state)
 {
 	hvm_set_cr(v, 0, BIT(31) | BIT(30) | BIT(29) | 1);
@@ -949,6 +984,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_virtual_interrupts, setup_apic, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_cpu_leaves_to_us, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tasks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_control_registers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moves_and_foreign_access, setup, teardown),

@@ -106,6 +106,7 @@ extern volatile unsigned int trap_count[256]; /* interrupts taken, by vector */
 #define TRAP_TRY(insn) "1: " insn "\n2:\n.pushsection .extable,\"a\"\n" TRAP_PTR "1b, 2b\n.popsection\n"
 
 void trap_init(void);
+void trap_task(unsigned int vector, uint16_t selector); /* a task gate; 32-bit kernels */
 void trap_load(void); /* the IDT on a further vCPU */
 static inline void trap_arm(void)
 {
@@ -116,6 +117,7 @@ typedef void trap_handler(struct trap_regs *regs);
 void trap_set(unsigned int vector, trap_handler *fn);
 /* Points the gate straight at an assembly routine. */
 void trap_gate(unsigned int vector, void *entry);
+void trap_gate_default(unsigned int vector); /* back to what it is at first */
 /* Lets privilege 3 use this vector by INT. */
 void trap_user(unsigned int vector);
 extern const char trap_stubs[]; /* entry.S: 256 stubs of 16 bytes */

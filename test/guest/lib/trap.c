@@ -44,6 +44,11 @@ void trap_gate(unsigned int vector, void *entry)
 	};
 }
 
+void trap_task(unsigned int vector, uint16_t selector)
+{
+	idt[vector] = (struct gate){.selector = selector, .type = 0x85};
+}
+
 void trap_user(unsigned int vector)
 {
 	idt[vector].type |= 0x60;
@@ -59,10 +64,15 @@ void trap_load(void)
 	__asm__ volatile("lidt %0" : : "m"(p));
 }
 
+void trap_gate_default(unsigned int vector)
+{
+	trap_gate(vector, (void *)(trap_stubs + 16 * vector));
+}
+
 void trap_init(void)
 {
 	for (unsigned int v = 0; v < 256; v++)
-		trap_gate(v, (void *)(trap_stubs + 16 * v));
+		trap_gate_default(v);
 	trap_load();
 }
 
