@@ -34,21 +34,6 @@ rig_image_gossamer=${RIG_GOSSAMER:-$rig_root/build/gossamer.elf}
 # rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]
 # Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
 rig_boot() {
-	local log=$3 limit=$4 start=$SECONDS before
-	rig_spent
-	before=${rig_spent%.*}
-	rig_boot_once "$@"
-	[ $((SECONDS - start)) -ge "$limit" ] || return 0
-	rig_spent
-	# A machine that lives uses up its CPU, idle or not (sleep=off): one that did not is QEMU waiting for itself.
-	if [ $((${rig_spent%.*} - before)) -lt $((limit / 10)) ]; then
-		cp "$log" "$log.hung"
-		echo "  QEMU hung: it used $((${rig_spent%.*} - before)) s of $limit (its log is in $(basename "$log").hung); once more"
-		rig_boot_once "$@"
-	fi
-}
-
-rig_boot_once() {
 	local image log=$3 limit=$4 pid
 	case $1 in
 	xen) image=$rig_cache/xen.elf ;;
@@ -76,13 +61,9 @@ rig_boot_once() {
 	wait $pid 2>/dev/null
 }
 
-# rig_spent: has the CPU seconds of all children so far in $rig_spent.
-rig_spent() {
-	times >"$rig_out/times"
-	rig_spent=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, a, /[ms]/); t += a[1] * 60 + a[2] } printf "%.1f", t }' "$rig_out/times")
-}
-# rig_cpu: prints them.
+# rig_cpu: prints the CPU seconds of all children so far.
 rig_cpu() {
-	rig_spent
-	echo "CPU seconds: $rig_spent"
+	times >"$rig_out/times"
+	awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, a, /[ms]/); t += a[1] * 60 + a[2] } printf "CPU seconds: %.1f\n", t }' \
+		"$rig_out/times"
 }
