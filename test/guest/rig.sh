@@ -34,7 +34,7 @@ rig_image_gossamer=${RIG_GOSSAMER:-$rig_root/build/gossamer.elf}
 # rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]
 # Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
 rig_boot() {
-	local image log=$3 limit=$4 pid
+	local image log=$3 limit=$4 pid start=$SECONDS
 	case $1 in
 	xen) image=$rig_cache/xen.elf ;;
 	*) image=$rig_image_gossamer ;;
@@ -44,9 +44,12 @@ rig_boot() {
 	: >"$log"
 	# Virtual time counts instructions (2^RIG_SHIFT ns each), so that a busy machine changes no verdict and the
 	# benchmark, which sets 0, repeats to the digit. RIG_CPUS physical CPUs take turns in one thread.
+	rm -f "$log.monitor.in" "$log.monitor.out"
+	mkfifo "$log.monitor.in" "$log.monitor.out"
 	# shellcheck disable=SC2086
 	timeout -k 2 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -smp "${RIG_CPUS:-1}" -m 2G -cpu "$rig_cpu_model" \
-		-device amd-iommu -display none -no-reboot -net none -monitor none -serial "file:$log" \
+		-device amd-iommu -display none -no-reboot -net none -serial "file:$log" \
+		-chardev "pipe,id=monitor,path=$log.monitor" -mon chardev=monitor \
 		-icount "shift=${RIG_SHIFT:-3},sleep=off" \
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
 	pid=$!
@@ -57,8 +60,12 @@ rig_boot() {
 			break
 		fi
 		sleep 0.1
+		# QEMU 7.2 can stop taking turns between its CPUs under -icount, for good, where one image does and the next does not;
+		# stopped and continued it goes on.
+		[ $((SECONDS - start)) -lt 3 ] || { start=$SECONDS; printf 'stop\ncont\n' 1<>"$log.monitor.in"; }
 	done
 	wait $pid 2>/dev/null
+	rm -f "$log.monitor.in" "$log.monitor.out"
 }
 
 # rig_cpu: prints the CPU seconds of all children so far.
