@@ -23,8 +23,8 @@ extern bool vendor_xsaves;	     /* guests may use XSAVES where the CPU has it */
 extern bool vendor_apic_delivers; /* the CPU takes interrupts out of the virtual APIC's IRR by itself (hvm/vlapic.c) */
 extern bool vendor_apic_posted;	  /* and those that are posted, when port_notify() tells it, without an exit */
 extern bool vendor_x2apic_free;	  /* most of x2APIC mode's MSRs cost the guest no exit */
-extern bool vendor_logs_writes;	  /* and logs the addresses of those it sets */
 extern bool vendor_dirty_flags;	  /* the CPU sets accessed and dirty flags in nested page tables */
+extern bool vendor_logs_writes;	  /* and logs the addresses of those it sets */
 
 /* Both have these; the comments are at vendor_*() below. */
 #define VENDOR_FUNCTIONS(x)                                                                                            \

@@ -75,24 +75,41 @@ static uint32_t *new_region(uint64_t *pa)
 	return region;
 }
 
+/* Four bitmaps of 1 KiB: reads of low and high MSRs, from MSR_WRITES on writes of them (SDM 24.6.9). */
+#define MSR_WRITES 2048u
+
+static void pass(uint8_t *half, uint32_t msr)
+{
+	uint32_t bit = (msr & 0x1fff) + (msr >= 0xc0000000 ? 8192u : 0u);
+
+	half[bit / 8] &= (uint8_t) ~(1u << bit % 8);
+}
+
+void vmx_msr_pass(uint8_t *bitmap, uint32_t msr, bool writes)
+{
+	pass(bitmap, msr);
+	if (writes)
+		pass(bitmap + MSR_WRITES, msr);
+}
+
 /* What of the MSRs 0x800 to 0x8ff the CPU takes from, or does with, the virtual APIC's page (SDM vol. 3, 30.5). */
 static bool make_x2_bitmap(void)
 {
 	static const uint8_t reads[][2] = {
 		{ 0x02, 0x03 }, { 0x0a, 0x0a }, { 0x0d, 0x0d }, { 0x0f, 0x28 }, { 0x32, 0x37 }
 	};
-	static const uint8_t both[] = { 0x08, 0x0b, 0x3f }; /* TPR, EOI, SELF IPI */
+	static const uint8_t writes[] = { 0x08, 0x0b, 0x3f }; /* TPR, EOI, SELF IPI */
 
 	x2_bitmap = heap_alloc_pages(0);
 	if (!x2_bitmap)
 		return false;
 	memcpy(x2_bitmap, msr_bitmap(), PAGE_SIZE);
-	for (unsigned i = 0; i < ARRAY_SIZE(both); i++)
-		x2_bitmap[2048 + (0x800 + both[i]) / 8] &= (uint8_t) ~(1u << both[i] % 8);
-	x2_bitmap[0x808 / 8] &= (uint8_t)~1u;
+	for (unsigned i = 0; i < ARRAY_SIZE(writes); i++)
+		pass(x2_bitmap + MSR_WRITES, 0x800u + writes[i]);
+	pass(x2_bitmap, 0x808);
 	for (unsigned i = 0; vmx_caps.secondary & SECONDARY_REGISTERS && i < ARRAY_SIZE(reads); i++)
 		for (unsigned reg = reads[i][0]; reg <= reads[i][1]; reg++)
-			vmx_msr_pass(x2_bitmap, 0x800 + reg, false);
+			pass(x2_bitmap, 0x800 + reg);
 	return true;
 }
 
@@ -892,16 +909,6 @@ void vmx_allow_debug_registers(struct vcpu *v)
 /* The entry that follows injects what waited. */
 void vmx_window(struct vcpu *v)
 {
-}
-
-/* Four bitmaps of 1 KiB: reads of low and high MSRs, writes of them (SDM 24.6.9). */
-void vmx_msr_pass(uint8_t *bitmap, uint32_t msr, bool writes)
-{
-	uint32_t bit = (msr & 0x1fff) + (msr >= 0xc0000000 ? 8192u : 0u);
-
-	bitmap[bit / 8] &= (uint8_t) ~(1u << bit % 8);
-	if (writes)
-		bitmap[2048 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
 void vmx_dump(struct vcpu *v)

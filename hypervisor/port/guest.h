@@ -17,8 +17,8 @@ struct guest_paging {
 };
 
 bool guest_uses_ept(void);		 /* nested page tables are in Intel's format, not AMD's */
-bool guest_logs_writes(void);		 /* it logs those it sets, while logdirty_by_cpu() (core/p2m.h) */
 bool guest_dirty_flags(void);		 /* the CPU sets accessed and dirty flags in them */
+bool guest_logs_writes(void);		 /* it logs those it sets, while logdirty_by_cpu() (core/p2m.h) */
 int guest_domain_init(struct domain *d); /* d->hvm; 0 or -ENOMEM; d->options are set before */
 void guest_domain_destroy(struct domain *d);
 int guest_vcpu_init(struct vcpu *v); /* v->hvm in reset state; 0 or -ENOMEM */
