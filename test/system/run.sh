@@ -110,7 +110,7 @@ trap 'exit 130' INT TERM
 emulator_mixed() {
 	local behind
 	[ "$hypervisor" = gossamer ] || return 1
-	behind=$(objdump -d --no-show-raw-insn "$BUILD/gossamer.syms.elf" | awk 'f { sub(":", "", $1); print $1; exit } $2 == "vmrun" { f = 1 }')
+	behind=$(objdump -d --no-show-raw-insn "$(dirname "${image:-$BUILD/gossamer.elf}")/gossamer.syms.elf" | awk 'f { sub(":", "", $1); print $1; exit } $2 == "vmrun" { f = 1 }')
 	[ -n "$behind" ] && grep -aqE "rip [0-9a-f]{4}:0*$behind " "$1"
 }
 
