@@ -77,7 +77,7 @@ destroy_all() {
 	done
 	eventually only_dom0
 }
-# pools_back: what a failed test may leave behind: all CPUs belong to Pool-0, and dom0 may run on each of them.
+# pools_back: what a failed test may leave behind: all CPUs (but the first $spared) belong to Pool-0, and dom0 may run on each of them.
 pools_back() {
 	local name cpu
 	name=$(xl cpupool-list | awk 'NR == 2 { print $1 }')
@@ -85,7 +85,7 @@ pools_back() {
 	for name in $(xl cpupool-list | awk 'NR > 2 { print $1 }'); do
 		xl cpupool-destroy "$name" || true
 	done
-	for ((cpu = $(xl info | sed -n 's/^nr_cpus *: *//p') - 1; cpu >= 0; cpu--)); do
+	for ((cpu = $(xl info | sed -n 's/^nr_cpus *: *//p') - 1; cpu >= ${spared:-0}; cpu--)); do
 		xl cpupool-cpu-add Pool-0 "$cpu" || true
 	done
 	xl vcpu-pin 0 all all all
