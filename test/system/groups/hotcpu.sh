@@ -3,7 +3,6 @@
 # limit: 1800
 
 cpus() { xl info | sed -n 's/^nr_cpus *: *//p'; }
-pool_cpus() { xl cpupool-list -c | awk -v p="$1" '$1 == p { print $2 }'; }
 # on NAME: the CPU of the guest's vCPU, as xl vcpu-list says.
 on() { xl vcpu-list "$1" | awk 'NR == 2 { print $4 }'; }
 on_is() { [ "$(on "$1")" = "$2" ]; }

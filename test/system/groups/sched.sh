@@ -8,7 +8,6 @@ vcpu_is() { [ "$(vcpu "$1" "$2" "$3")" = "$4" ]; }
 # pool NAME FIELD: a field of xl cpupool-list: 2 how many CPUs, 3 the scheduler, 5 how many domains.
 pool() { xl cpupool-list | awk -v p="$1" -v f="$2" '$1 == p { print $f }'; }
 pool_is() { [ "$(pool "$1" "$2")" = "$3" ]; }
-pool_cpus() { xl cpupool-list -c | awk -v p="$1" '$1 == p { print $2 }'; }
 # make_pool NAME SCHEDULER CPU: a pool with a CPU taken out of Pool-0.
 make_pool() {
 	xl cpupool-cpu-remove Pool-0 "$3"

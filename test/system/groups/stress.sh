@@ -83,15 +83,14 @@ shuffler() {
 
 second_pool() {
 	xl cpupool-cpu-remove Pool-0 4
+	same "$(pool_cpus Pool-0)" 1,2,3 "Pool-0's CPUs"
 	xl cpupool-create 'name="second"' 'sched="credit2"' 'cpus="4"' >/dev/null
 }
-
-spare_first() { [ "$(xl cpupool-list -c | awk '$1 == "Pool-0" { print $2 }')" != 0,1,2,3,4 ] || xl cpupool-cpu-remove Pool-0 0; }
 
 # stress SEED STEPS: three guests; afterwards every frame, port and grant is back.
 stress() {
 	local before held n worker workers=() failed=
-	spare_first
+	pools_back
 	second_pool
 	tiny_up warm 'pool = "second"' 'vcpus = 4' 'memory = 8'
 	tell warm w
@@ -140,7 +139,7 @@ has_cpus() { [ "$(inside deb nproc)" = "$1" ]; }
 # A Debian guest computes and sums up the same, whatever happens to its vCPUs meanwhile; tiny guests do laps beside it.
 test_stress_debian() {
 	local sum i told=0 before held plugged=0
-	spare_first
+	pools_back
 	second_pool
 	debian_guest
 	destroy_all
