@@ -206,8 +206,8 @@ static void program_event(struct hvm_vcpu *h, struct vmcb *c)
 }
 
 /*
- * The vector stays in its field when there is none to offer: QEMU's TCG can bring a V_IRQ back that a previous exit on this
- * CPU left (x86/tcg.c), and the guest then takes what the field says. 0 would be a divide error out of nowhere.
+ * The vector stays in its field when there is none to offer: should QEMU's TCG take a V_IRQ that is gone (x86/tcg.c), the guest
+ * gets what the field says. 0 would be a divide error out of nowhere.
  */
 static void offer_interrupt(struct vcpu *v, struct svm_vcpu *s, struct vmcb *c)
 {

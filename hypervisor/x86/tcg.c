@@ -7,8 +7,8 @@
  * the CPU is not told until the next one comes; a guest that spins would run for ever. 18 interrupts a second, passed on to
  * all CPUs, make it 55 ms. There is no other periodic tick: an idle CPU sleeps until its first timer or a kick.
  *
- * The same word the other way round: the arrival of a physical interrupt can bring back the bit of a virtual one that #VMEXIT has
- * just cleared (do_vmexit, without the lock, too). hvm/svm.c sees to it that what a guest then takes is harmless.
+ * hvm/svm.c keeps a harmless vector beside a V_IRQ that is clear, should a virtual interrupt outlive #VMEXIT in the same word. No
+ * way to that is known: QEMU 7.2 clears the bit under its lock.
  */
 #include "port/cpu.h"
 #include "port/machine.h"
