@@ -67,10 +67,3 @@ rig_boot() {
 	wait $pid 2>/dev/null
 	rm -f "$log.monitor.in" "$log.monitor.out"
 }
-
-# rig_cpu: prints the CPU seconds of all children so far.
-rig_cpu() {
-	times >"$rig_out/times"
-	awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, a, /[ms]/); t += a[1] * 60 + a[2] } printf "CPU seconds: %.1f\n", t }' \
-		"$rig_out/times"
-}

@@ -5,7 +5,7 @@
 # A kernel's source may say `// cpus: N` (physical CPUs, else 1; --cpus= overrides), `// xen-cpus: N` (for that
 # hypervisor: on several CPUs QEMU delivers now and then twice what Xen injects by EVENTINJ), `// vcpus: N` (of the
 # unprivileged domain, else 1), `// launch: ...` (for the kernel that starts it) and `// xen-args: ...` (for the hypervisor). The kernel reads the number of CPUs as cpus=N.
-# Prints every failing check and one verdict a kernel; ends with "N passed, N failed" and the CPU seconds used.
+# Prints every failing check and one verdict a kernel; ends with "N passed, N failed".
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=test/guest/rig.sh
@@ -77,6 +77,5 @@ for h in "${hypervisors[@]}"; do
 	rig_hypervisor "$h" || exit 1
 	for n in "${names[@]}"; do run_one "$h" "$n"; done
 done
-rig_cpu
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

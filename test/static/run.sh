@@ -65,6 +65,5 @@ check 'the ABI page is up to date' tools/abi.sh --check
 check 'worst-case stack' test/static/stack.sh
 check 'image size' image_size
 check 'code lines' code_lines
-echo "static: CPU $(times | tail -n 1) (user, system)"
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The system tests: dom0's stock tool stack and real guests on a hypervisor in QEMU. One boot for each group of tests.
 . "$(dirname "$0")/../../tools/lib.sh"
+. "$ROOT/test/cpu.sh"
 
 usage() {
 	cat <<'END'
@@ -56,13 +57,6 @@ verdict() { # PASS|FAIL NAME [WHY]
 	PASS) passed=$((passed + 1)); echo "PASS $2" ;;
 	*) failed=$((failed + 1)); echo "FAIL $2: ${3:-no reason given}" ;;
 	esac
-}
-
-# cpu_used: the CPU seconds of everything that this script has started and waited for, in $used.
-cpu_used() {
-	times >"$work/times"
-	used=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); sum += t[1] * 60 + t[2] } print int(sum) }' \
-		"$work/times")
 }
 
 # boot LIMIT LAUNCH-OPTION...: runs QEMU to its end; afterwards $ended is yes when it ended by itself, and
