@@ -31,10 +31,15 @@ rig_hypervisor() {
 }
 rig_image_gossamer=${RIG_GOSSAMER:-$rig_root/build/gossamer.elf}
 
+# An interrupted run leaves no QEMU behind.
+rig_qemu=
+trap '[ -z "$rig_qemu" ] || kill "$rig_qemu" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+
 # rig_boot HYPERVISOR "KERNEL ARGS[,MODULE ARGS]" LOG SECONDS [HYPERVISOR-ARGS...]
 # Returns when the dom0 kernel's verdict (RIG_VERDICT: whose) is out, QEMU ended, or the time is over.
 rig_boot() {
-	local image log=$3 limit=$4 pid start=$SECONDS
+	local image log=$3 limit=$4 start=$SECONDS
 	case $1 in
 	xen) image=$rig_cache/xen.elf ;;
 	*) image=$rig_image_gossamer ;;
@@ -52,11 +57,11 @@ rig_boot() {
 		-chardev "pipe,id=monitor,path=$log.monitor" -mon chardev=monitor \
 		-icount "shift=${RIG_SHIFT:-3},sleep=off" \
 		-kernel "$image" -append "$rig_args $*" -initrd "$kernel" </dev/null >"$log.qemu" 2>&1 &
-	pid=$!
-	while kill -0 $pid 2>/dev/null; do
+	rig_qemu=$!
+	while kill -0 $rig_qemu 2>/dev/null; do
 		if grep -aqE "VERDICT ${RIG_VERDICT:-.*} (PASS|FAIL)|Panic on CPU|[Hh]ardware (Dom0|domain d0) (crashed|shutdown|ended)" "$log"; then
 			sleep 0.1
-			kill $pid 2>/dev/null
+			kill $rig_qemu 2>/dev/null
 			break
 		fi
 		sleep 0.1
@@ -64,6 +69,7 @@ rig_boot() {
 		# stopped and continued it goes on. Not so the benchmark: two cycles in ten thousand are lost in it.
 		[ -n "${RIG_SHIFT:-}" ] || [ $((SECONDS - start)) -lt 3 ] || { start=$SECONDS; printf 'stop\ncont\n' 1<>"$log.monitor.in"; }
 	done
-	wait $pid 2>/dev/null
+	wait $rig_qemu 2>/dev/null
+	rig_qemu=
 	rm -f "$log.monitor.in" "$log.monitor.out"
 }
