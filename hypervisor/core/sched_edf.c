@@ -135,7 +135,7 @@ static struct vcpu *take_first(struct runq *q, uint64_t now)
 	while ((v = vcpu_of(q->tree.first)) != NULL) {
 		sched_dequeue(q, v);
 		if (v->sched.depleted)
-			q->vtime = MAX(q->vtime, v->sched.vruntime);
+			__atomic_store_n(&q->vtime, MAX(q->vtime, v->sched.vruntime), __ATOMIC_RELAXED);
 		if (v->sched.depleted || v->sched.deadline > now)
 			break;
 		begin_period(v, now + v->sched.period); /* late, by what the machine itself took */

@@ -22,7 +22,7 @@ struct runq {
 	struct tree tree;    /* runnable, not running, not parked; by what the policy orders them by */
 	uint64_t head;	     /* key of the first, NEVER: empty; may be read without the lock */
 	uint32_t members;    /* vCPUs that belong here; atomic */
-	uint64_t vtime;	     /* SCHED_SHARE: virtual time its CPUs have come to; never goes back */
+	uint64_t vtime;	     /* what its CPUs have come to (EDF: in extra time); never goes back; atomic */
 	struct tree refills; /* SCHED_EDF: depleted vCPUs, by deadline */
 	uint64_t load;	     /* SCHED_EDF: what is promised, SCHED_EDF_FULL = all of the CPU; under sched_control */
 	struct vcpu *owner;  /* SCHED_NULL: whose CPU this is; written under sched_control, read by runq_owner() */
