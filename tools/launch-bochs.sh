@@ -120,7 +120,7 @@ pid=$!
 trap 'kill $pid 2>/dev/null' EXIT
 trap 'exit 143' INT TERM
 while kill -0 $pid 2>/dev/null; do
-	! grep -aqE 'switches the machine off|the machine halts|the machine has stopped|GOSSAMER STOPPED' "$serial" 2>/dev/null || break
+	! grep -aqE 'switches the machine off|the machine halts|the machine has stopped' "$serial" 2>/dev/null || break
 	sleep 0.3
 done
 sleep 0.3

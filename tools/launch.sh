@@ -96,15 +96,23 @@ kvm_nests() {
 	[ -w /dev/kvm ] && grep -qw svm /proc/cpuinfo &&
 		grep -q '[1Y]' /sys/module/kvm_amd/parameters/nested 2>/dev/null
 }
+mend=()
 if kvm_nests; then
 	qemu+=(-accel kvm -cpu host)
 else
 	qemu+=(-accel "$tcg" -cpu "$cpu")
+	if [ "$cpus" != 1 ]; then
+		newer "$BUILD/qemu_mend.so" "$ROOT/tools/qemu_mend.c" || {
+			gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o "$BUILD/qemu_mend.so.part" "$ROOT/tools/qemu_mend.c"
+			mv "$BUILD/qemu_mend.so.part" "$BUILD/qemu_mend.so"
+		}
+		mend=(env "LD_PRELOAD=$BUILD/qemu_mend.so")
+	fi
 fi
 
 # A comma inside a module's arguments is written twice.
 modules="$kernel ${dom0_args//,/,,},$initrd"
-command=(qemu-system-x86_64 -machine q35 -m "$memory" -smp "$cpus" "${qemu[@]}"
+command=("${mend[@]}" qemu-system-x86_64 -machine q35 -m "$memory" -smp "$cpus" "${qemu[@]}"
 	-kernel "$image" -append "$args" -initrd "$modules")
 if [ "$print" = yes ]; then
 	printf '%q ' "${command[@]}"

@@ -79,8 +79,7 @@ destroy_all() {
 }
 # pool_cpus NAME: the pool's CPUs, as in 0,2,3.
 pool_cpus() { xl cpupool-list -c | awk -v p="$1" '$1 == p { print $2 }'; }
-# pools_back: what a failed test may leave behind: Pool-0 has all CPUs but the first $spared, which are in no pool, and dom0
-# may run on each of its.
+# pools_back: what a failed test may leave behind: all CPUs belong to Pool-0, and dom0 may run on each of them.
 pools_back() {
 	local name cpu
 	name=$(xl cpupool-list | awk 'NR == 2 { print $1 }')
@@ -89,11 +88,7 @@ pools_back() {
 		xl cpupool-destroy "$name" || true
 	done
 	for ((cpu = $(xl info | sed -n 's/^nr_cpus *: *//p') - 1; cpu >= 0; cpu--)); do
-		if ((cpu >= ${spared:-0})); then
-			xl cpupool-cpu-add Pool-0 "$cpu" || true
-		else
-			xl cpupool-cpu-remove Pool-0 "$cpu" || true
-		fi
+		xl cpupool-cpu-add Pool-0 "$cpu" || true
 	done
 	xl vcpu-pin 0 all all all
 }

@@ -15,6 +15,18 @@ test_vdso() {
 	taskset -c 1 /test/vdso
 }
 
+# One CPU loads the FPU's registers all the time, the other one enters and leaves dom0.
+test_fpu() {
+	local load
+	xl vcpu-pin 0 0 0
+	xl vcpu-pin 0 1 1
+	taskset -c 1 /test/fpu 10 &
+	load=$!
+	while kill -0 $load 2>/dev/null; do taskset -c 0 xl info >/dev/null; done
+	wait $load || fail 'its registers changed'
+	xl vcpu-pin 0 all all
+}
+
 test_spin_two() {
 	tiny spin0 'extra = "spin"'
 	tiny spin1 'extra = "spin"'
