@@ -101,13 +101,7 @@ if kvm_nests; then
 	qemu+=(-accel kvm -cpu host)
 else
 	qemu+=(-accel "$tcg" -cpu "$cpu")
-	if [ "$cpus" != 1 ]; then
-		newer "$BUILD/qemu_mend.so" "$ROOT/tools/qemu_mend.c" || {
-			gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o "$BUILD/qemu_mend.so.part" "$ROOT/tools/qemu_mend.c"
-			mv "$BUILD/qemu_mend.so.part" "$BUILD/qemu_mend.so"
-		}
-		mend=(env "LD_PRELOAD=$BUILD/qemu_mend.so")
-	fi
+	[ "$cpus" = 1 ] || qemu_mend
 fi
 
 # A comma inside a module's arguments is written twice.

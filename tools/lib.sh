@@ -28,6 +28,16 @@ newer() {
 	done
 }
 
+# qemu_mend: sets $mend to what starts QEMU without its race on the first of several CPUs (tools/qemu_mend.c).
+qemu_mend() {
+	local library=$BUILD/qemu_mend.so source=$ROOT/tools/qemu_mend.c
+	newer "$library" "$source" || {
+		gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o "$library.$$" "$source"
+		mv "$library.$$" "$library"
+	}
+	mend=(env "LD_PRELOAD=$library")
+}
+
 # packages_unpack DIR PACKAGE...: fetches the packages with all they depend on and unpacks them into DIR.
 # Nothing is installed on this machine: apt resolves against an empty package status, no maintainer script
 # runs. Archives stay in $CACHE/debs, so a second run fetches nothing.

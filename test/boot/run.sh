@@ -39,7 +39,7 @@ boot() {
 	local limit=$1 end=$2 pid ended=no i
 	shift 2
 	: >"$log"
-	timeout -k 5 "$limit" qemu-system-x86_64 -machine q35 -accel tcg -nodefaults -display none -no-reboot \
+	timeout -k 5 "$limit" "${mend[@]}" qemu-system-x86_64 -machine q35 -accel tcg -nodefaults -display none -no-reboot \
 		-serial "file:$log" "$@" </dev/null >"$log.qemu" 2>&1 &
 	pid=$!
 	for ((i = 0; i < limit * 5; i++)); do
@@ -474,6 +474,7 @@ for word in ${names[@]+"${names[@]}"}; do
 done
 "$ROOT/tools/deps.sh" run test
 mkdir -p "$work"
+qemu_mend
 make -s -C "$ROOT/test/guest" OUT="$work" VPATH=../boot "$probe"
 [ -s "$hypervisor" ] || die "no $hypervisor: run make first"
 

@@ -29,7 +29,8 @@ int main(int argc, char **argv)
 		__asm__ volatile("1: fxrstor64 %2\n\tdec %1\n\tjnz 1b\n\tfxsave64 %0"
 				 : "=m"(found), "+r"(rounds)
 				 : "m"(mine)
-				 : "cc", "memory");
+				 : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+				   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 		if (memcmp(mine + XMM, found + XMM, XMM_SIZE)) {
 			puts("fpu: a register has changed");
 			return 1;

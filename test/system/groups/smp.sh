@@ -20,7 +20,7 @@ test_fpu() {
 	local load
 	xl vcpu-pin 0 0 0
 	xl vcpu-pin 0 1 1
-	taskset -c 1 /test/fpu 10 &
+	taskset -c 1 /test/fpu 5 &
 	load=$!
 	while kill -0 $load 2>/dev/null; do taskset -c 0 xl info >/dev/null; done
 	wait $load || fail 'its registers changed'
