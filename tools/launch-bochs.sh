@@ -20,7 +20,7 @@ Usage: tools/launch-bochs.sh [OPTION]...
   --nic=e1000|none           the network card, on Bochs' user network (default e1000)
   --serial=FILE              the serial line goes to FILE, not to this terminal
   --dir=DIR                  where the boot disc and the logs are made (default build/bochs)
-The machine is switched off when dom0 powers off; without a serial file, ctrl-c ends it at once.
+The machine is switched off when dom0 powers off; without a serial file, `pkill -x bochs` elsewhere ends it at once.
 END
 }
 
@@ -109,12 +109,19 @@ END
 [ "$nic" = none ] || echo 'e1000: enabled=1, mac=52:54:00:00:00:01, ethmod=slirp, ethdev=/tmp' >>"$dir/bochsrc"
 
 bochs=$CACHE/bochs/bochs
+# A Bochs that was killed leaves its lock.
+[ -z "$disk" ] || pidof -q bochs || rm -f "$disk.lock"
 [ -x "$bochs" ] || die "no $bochs: run tools/bochs.sh first"
+# A switched-off machine is an error to Bochs, and the normal end here.
 if [ -z "$serial" ]; then
-	exec "$bochs" -q -f "$dir/bochsrc" >"$dir/out" 2>&1
+	rc=0
+	"$bochs" -q -f "$dir/bochsrc" >"$dir/out" 2>&1 || rc=$?
+	stty sane || true # Bochs leaves it as it used it when it is killed
+	[ $rc = 0 ] || grep -aq 'soft power off' "$dir/bochs.log" ||
+		die "Bochs ended with code $rc: $(tail -n 1 "$dir/bochs.log")"
+	exit 0
 fi
-# Bochs goes on when the machine inside has halted: the last line of the hypervisor ends it. A switched-off machine is an error
-# to Bochs, and the normal end here.
+# Bochs goes on when the machine inside has halted: the last line of the hypervisor ends it.
 "$bochs" -q -f "$dir/bochsrc" </dev/null >"$dir/out" 2>&1 &
 pid=$!
 trap 'kill $pid 2>/dev/null' EXIT
