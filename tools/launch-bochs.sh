@@ -109,8 +109,8 @@ END
 [ "$nic" = none ] || echo 'e1000: enabled=1, mac=52:54:00:00:00:01, ethmod=slirp, ethdev=/tmp' >>"$dir/bochsrc"
 
 bochs=$CACHE/bochs/bochs
-# A Bochs that was killed leaves its lock.
-[ -z "$disk" ] || pidof -q bochs || rm -f "$disk.lock"
+# A Bochs that was killed leaves its lock: nobody has the disk open.
+[ -z "$disk" ] || [ -n "$(find -L /proc/[0-9]*/fd -samefile "$disk" 2>/dev/null)" ] || rm -f "$disk.lock"
 [ -x "$bochs" ] || die "no $bochs: run tools/bochs.sh first"
 # A switched-off machine is an error to Bochs, and the normal end here.
 if [ -z "$serial" ]; then

@@ -1,5 +1,5 @@
 /*
- * tools/qemu_mend.c: loaded into QEMU 7.2 (LD_PRELOAD) by tools/launch.sh, for machines of several CPUs. There each FXRSTOR,
+ * tools/qemu_mend.c: loaded into QEMU 7.2 (LD_PRELOAD) by qemu_mend in tools/lib.sh, for machines of several CPUs. There each FXRSTOR,
  * XRSTOR and FLDENV calls cpu_clear_ignne(), which changes a word of the first CPU without a lock, so that this CPU now and then
  * loses what VMRUN, #VMEXIT, CLGI or STGI write to the same word (docs/debugging.md). What it clears is set by port 0xf0 alone,
  * which nobody here uses: the function returns at once instead.

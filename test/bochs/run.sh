@@ -128,7 +128,6 @@ debian() {
 	"$ROOT/tools/guest-image.sh"
 	tree "$ROOT/test/bochs/debian.sh" disk_and_network
 	parts=("$BUILD/dom0.cpio" "$BUILD/guest-boot.cpio")
-	rm -f "$out/disk.img.lock" # of a Bochs that was killed
 	cp --sparse=always "$BUILD/guest.img" "$out/disk.img"
 	dom0 "$1" debian --disk="$out/disk.img"
 	# What the guest wrote is on the host's side of the disk.

@@ -12,6 +12,7 @@ END
 }
 
 here=$ROOT/test/system
+programs=(physinfo core_page tracecount vdso fpu) # of dom0/, for its tests
 hypervisor=gossamer long=no list=no
 names=()
 for word in "$@"; do
@@ -119,7 +120,7 @@ run_group() {
 	! declare -F host_start >/dev/null || host_start
 
 	cp "$here/dom0/run" "$work/tree/test.sh"
-	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "$BUILD"/test/system/{physinfo,core_page,tracecount,vdso,fpu} "$work/tree/test/"
+	cp "$here/dom0/lib.sh" "$here/dom0/one.sh" "${programs[@]/#/$BUILD/test/system/}" "$work/tree/test/"
 	cp "$here/groups/$group.sh" "$work/tree/test/group.sh"
 	printf '%s\n' "hypervisor=$hypervisor" "slow=$slow" ${env[@]+"${env[@]}"} >"$work/tree/test/env"
 	printf '%s\n' "$@" >"$work/tree/test/names"
@@ -180,7 +181,7 @@ fi
 mkdir -p "$BUILD/test/system"
 "$ROOT/tools/dom0-image.sh"
 "$here/tiny/build.sh" "$BUILD/test/system/tiny"
-for program in physinfo core_page tracecount vdso fpu; do
+for program in "${programs[@]}"; do
 	gcc -O2 -Wall -Wextra -Werror -o "$BUILD/test/system/$program" "$here/dom0/$program.c" -lxenctrl
 done
 total=0
